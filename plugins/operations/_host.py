@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place where a session's scripts travel over pyinfra, and where what goes wrong stays with its own host.
+
+pyinfra 3.10 ends the whole run when an operation or a fact raises, keeps no answers, and runs every operation's
+generator twice (`facts/pyinfra §0`). So the Mac is asked once, while the deploy is prepared; the operations replay
+their share of that; and nothing that a Mac answers is raised further than here.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+from paramiko.ssh_exception import SSHException
+from pyinfra import logger
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State, StateStage
+
+from ..plugin_utils.outcome import Outcome
+from ..plugin_utils.resource import Blocked, Change, Resource, Step
+from ..plugin_utils.session import Session, SessionError
+
+PROBE_LIMIT = 120
+STILL_AT_IT = 10
+
+SESSIONS: dict[str, Session] = {}
+"""The sessions of this run by host name, for whoever reports on the whole fleet."""
+
+
+def who() -> str:
+    """Who runs this, for the lock on the Mac."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (pyinfra, pid {os.getpid()})"
+
+
+def begin(host: Host, resources: Sequence[Resource]) -> Session:
+    """A session that has asked its Mac, in one round trip; or that has failed, and says why."""
+    session = SESSIONS[host.name] = Session(resources, who())
+    with confined(host, session):
+        _without_delay(host)
+        _carry(host, session, session.probe(), PROBE_LIMIT)
+    return session
+
+
+@contextmanager
+def confined(host: Host, session: Session) -> Iterator[None]:
+    """Whatever goes wrong inside is this host's failure, and no other's."""
+    try:
+        yield
+    except SessionError as error:
+        session.failure = error
+    except Exception as error:
+        logger.debug(traceback.format_exc())
+        session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
+    if session.failure:
+        host.log_styled(f"{session.failure.outcome.word}: {session.failure}", fg="red", log_func=logger.error)
+
+
+def replay(host: Host, session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:
+    """The commands that make a resource as desired: what an operation yields."""
+    if session.failure:
+        host.noop("nothing is done on this Mac, see above")
+    elif host.state.current_stage is StateStage.Execute:
+        yield from _changes(host, session, resource)
+    else:
+        steps = _shown(host, session, resource)
+        if steps:
+            yield FunctionCommand(_nothing, (), {})
+
+
+def _nothing() -> None:
+    """Stands for the changes of a resource while pyinfra only asks whether there are any."""
+
+
+def _changes(host: Host, session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:
+    while True:
+        change = None
+        with confined(host, session):
+            change = session.next(resource)
+        if session.failure:
+            yield FunctionCommand(_failed, (), {})
+            return
+        if change is None:
+            return
+        yield FunctionCommand(_make, (session, change), {})
+
+
+def _failed(state: State, host: Host) -> bool:
+    return False
+
+
+def _make(state: State, host: Host, session: Session, change: Change) -> bool:
+    """Make one change and ask again. False is pyinfra's word for a failure of this host."""
+    began = time.monotonic()
+    host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")
+    _show_diffs(host, change)
+    still = gevent.spawn(_still_at_it, host, change.summary)
+    try:
+        with confined(host, session):
+            session.made.append(change)
+            _carry(host, session, session.apply(change), change.limit)
+    finally:
+        still.kill()
+    if session.failure is None and time.monotonic() - began > STILL_AT_IT:
+        host.log(f"{change.summary}: done in {time.monotonic() - began:.0f} s")
+    return session.failure is None
+
+
+def _still_at_it(host: Host, summary: str) -> None:
+    began = time.monotonic()
+    while True:
+        gevent.sleep(STILL_AT_IT)
+        host.log(f"… {summary}: {time.monotonic() - began:.0f} s")
+
+
+def release(host: Host, session: Session) -> None:
+    """Give the Mac's lock back, when changes were made."""
+    with confined(host, session):
+        if session.made:
+            _carry(host, session, session.release(), PROBE_LIMIT)
+
+
+def _shown(host: Host, session: Session, resource: Resource) -> list[Step]:
+    """Show what has to happen, while the deploy is prepared."""
+    steps: list[Step] = []
+    with confined(host, session):
+        steps = list(session.steps(resource))
+    for step in steps:
+        if isinstance(step, Blocked):
+            host.log_styled(f"needs a person: {step.summary}. {step.remedy}", fg="yellow", log_func=logger.warning)
+        else:
+            host.log(f"would {step.summary}")
+            _show_diffs(host, step)
+    return steps
+
+
+def _show_diffs(host: Host, change: Change) -> None:
+    if host.state.config.DIFF:
+        for diff in change.diffs:
+            for line in diff.lines:
+                host.log(f"    {line}")
+
+
+def _carry(host: Host, session: Session, script: str, limit: int) -> None:
+    """Run a script on the Mac, from standard input, and let the session hear what came back.
+
+    Raises SessionError. A Mac that goes away is owed to the next run; that is no failure of its own.
+    """
+    try:
+        _, output = host.run_shell_command(
+            StringCommand("/bin/sh", "-s"),
+            print_output=False,
+            print_input=False,
+            **{**_connector_arguments(host), "_stdin": script, "_timeout": limit},
+        )
+    except TimeoutError as error:
+        raise SessionError(f"no answer within {limit} seconds") from error
+    except (OSError, SSHException, EOFError) as error:
+        raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error
+    if not output.stdout and not output.stderr and not _connected(host):
+        raise SessionError("the connection was lost", Outcome.UNREACHABLE)
+    session.hear(output.stdout, output.stderr)
+
+
+def _connector_arguments(host: Host) -> dict[str, Any]:
+    """sudo and the like, as they hold for the operation or the deploy that is being run."""
+    arguments = host.current_op_global_arguments or pop_global_arguments(host.state, host, {})[0]
+    return {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+
+
+def _transport(host: Host) -> Any:
+    client = getattr(host.connector, "client", None)
+    return client.get_transport() if client is not None else None
+
+
+def _connected(host: Host) -> bool:
+    transport = _transport(host)
+    return transport is None or transport.is_active()
+
+
+def _without_delay(host: Host) -> None:
+    """Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (`facts/pyinfra §2.8`)."""
+    transport = _transport(host)
+    if transport is not None and isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

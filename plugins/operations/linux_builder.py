@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Linux builder for Nix on each Mac: everything, in one round trip where nothing has to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra import logger
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State, StateStage
+
+from ..plugin_utils.outcome import Outcome
+from ..plugin_utils.resource import Resource
+from ..plugin_utils.resources.linux_build import proof
+from ..plugin_utils.resources.linux_builder import desired, refusals
+from ..plugin_utils.session import Session, SessionError
+from ._host import SESSIONS, begin, confined, release, replay, who
+
+
+@deploy("Linux builder")
+def linux_builder() -> None:
+    """
+    Give this Mac a Linux builder for Nix, or take it back, as its variables say.
+
+    The variables are host data: see inventory/group_vars, where each is explained. Needs root: pass ``_sudo=True``.
+
+    **Example:**
+
+    .. code:: python
+
+        from builderfleet.operations import linux_builder
+
+        linux_builder(_sudo=True)
+    """
+    session = _prepare()
+    for resource in session.resources:
+        _resource(name=resource.title, session=session, resource=resource)
+    _outcome(name="Outcome", session=session)
+
+
+def _prepare() -> Session:
+    """Check the variables, ask the Mac, and refuse what is wrong for it, before anything is touched."""
+    resources, wrong = desired(host.data.dict())
+    if wrong:
+        session = SESSIONS[host.name] = Session((), who())
+        with confined(host, session):
+            raise SessionError("; ".join(f"{host.name}: {each}" for each in wrong))
+    else:
+        session = begin(host, resources)
+    if not session.failure:
+        with confined(host, session):
+            refused = refusals(session)
+            if refused:
+                raise SessionError("; ".join(f"{host.name}: {each}" for each in refused))
+    if session.failure:
+        host.state.fail_hosts({_real(host)})
+    return session
+
+
+def _real(proxy: Host) -> Host:
+    """The host itself, not pyinfra's stand-in for the current one."""
+    return proxy.state.inventory.get_host(proxy.name)
+
+
+@operation()
+def _resource(session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:
+    yield from replay(host, session, resource)
+
+
+@operation()
+def _outcome(session: Session) -> Generator[PyinfraCommand, None, None]:
+    if session.failure or host.state.current_stage is not StateStage.Execute:
+        return
+    if session.made:
+        yield FunctionCommand(_report, (session,), {})
+    else:
+        _say(host, session)
+
+
+def _report(state: State, host: Host, session: Session) -> bool:
+    release(host, session)
+    return session.failure is None and _say(host, session)
+
+
+def _say(host: Host, session: Session) -> bool:
+    outcome = session.outcome()
+    proved = proof(session.answers)
+    host.log_styled(
+        outcome.word + (f"; proved by a build on {proved}" if proved else ""), fg="green", log_func=logger.info
+    )
+    return outcome in (Outcome.CONVERGED, Outcome.CHANGED)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was there before: the ledger on the Mac, and edits of files that belong to somebody else.
+
+For each foreign file that was edited the ledger keeps what it was (a backup beside it, or that it did not exist) and the
+hash of what it became. When it is taken back and nobody touched the file since, the backup goes back byte for byte;
+otherwise only our part comes out, and what others wrote stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from .asking import Answers, Unknown
+from .files import removed, replaced
+from .questions.file import File, Found, Kind, Metadata
+from .shell import STATE_DIRECTORY, quote
+
+LEDGER = File(f"{STATE_DIRECTORY}/ledger.json")
+STATE = Metadata(STATE_DIRECTORY)
+PARENT = Metadata("/var/lib")
+BACKUPS = f"{STATE_DIRECTORY}/backups"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered of a foreign file. `exact` says that nobody but us changed it between our edits."""
+
+    existed: bool
+    after: str
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    backup: str = ""
+    exact: bool = True
+    former: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger: foreign files by path, the directories that we made, and whether the Nix installation is ours."""
+
+    files: Mapping[str, Entry] = field(default_factory=dict)
+    made: tuple[str, ...] = ()
+    installed_nix: str = ""
+
+    def dump(self) -> bytes:
+        value = {"version": 1, **asdict(self)}
+        return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
+def ledger(answers: Answers) -> Ledger:
+    """The ledger of a Mac; an empty one where there is none. Raises Unknown when it is damaged."""
+    found = answers[LEDGER]
+    if found.absent:
+        return Ledger()
+    try:
+        value: dict[str, Any] = json.loads(found.content or b"")
+        if value.pop("version") != 1:
+            raise ValueError("it is of a later version")
+        files = {path: Entry(**entry) for path, entry in value.pop("files").items()}
+        return Ledger(files, tuple(value["made"]), value["installed_nix"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unknown(
+            f"{LEDGER.path} is damaged ({error}); it says what was on this Mac before: put it back from a backup, "
+            "or remove it if nothing has to be restored"
+        ) from error
+
+
+def directories(answers: Answers) -> str:
+    """The script that makes the state directory; /var/lib is not on a stock Mac."""
+    parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers) else ""
+    return parent + f"directory 0755 0 0 {STATE_DIRECTORY}\ndirectory 0700 0 0 {BACKUPS}\n"
+
+
+def _made(answers: Answers) -> tuple[str, ...]:
+    made = ledger(answers).made
+    return (*made, PARENT.path) if answers[PARENT].absent and PARENT.path not in made else made
+
+
+def written(answers: Answers, new: Ledger) -> str:
+    """The script that writes the ledger."""
+    data = replace(new, made=_made(answers)).dump()
+    return directories(answers) + replaced(LEDGER.path, answers[LEDGER], data, mode=0o600)
+
+
+def edited(
+    answers: Answers,
+    file: File,
+    data: bytes,
+    *,
+    check: str = "",
+    former: Mapping[str, str | None] | None = None,
+) -> str:
+    """The script that edits a foreign file, remembering first what it was.
+
+    `former` holds the values of settings that are replaced; what the ledger already remembers of them stays.
+    """
+    found, book = answers[file], ledger(answers)
+    entry = book.files.get(file.path) or _first_seen(file, found)
+    entry = replace(
+        entry,
+        after=hashlib.sha256(data).hexdigest(),
+        exact=entry.exact and (not entry.after or found.seen == entry.after or _is_original(entry, found)),
+        former={**(former or {}), **entry.former},
+    )
+    backup = ""
+    if _is_original(entry, found) and entry.existed:
+        backup = directories(answers) + replaced(
+            f"{BACKUPS}/{entry.backup}", ANYTHING, found.content or b"", mode=0o600
+        )
+    remember = written(answers, replace(book, files={**book.files, file.path: entry}))
+    mode, uid, gid = (found.mode, found.uid, found.gid) if not found.absent else (0o644, 0, 0)
+    return backup + remember + replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check)
+
+
+def _first_seen(file: File, found: Found) -> Entry:
+    if found.absent:
+        return Entry(existed=False, after="")
+    name = f"{file.path.rsplit('/', 1)[1]}.{found.seen[:16]}"
+    return Entry(existed=True, after="", mode=found.mode, uid=found.uid, gid=found.gid, backup=name)
+
+
+def _is_original(entry: Entry, found: Found) -> bool:
+    """Whether a file is (still) what it was: at the first edit, or after one that was remembered and then cut off."""
+    return entry.backup.endswith(f".{found.seen[:16]}") if entry.existed else found.absent
+
+
+class _Anything(Found):
+    """Whatever is there: a backup's name says its content, so writing it twice writes the same."""
+
+    @property
+    def seen(self) -> str:
+        return "any"
+
+
+ANYTHING = _Anything(Kind.ABSENT)
+
+
+def taken_back(answers: Answers, file: File, without_ours: bytes) -> str:
+    """The script that puts a foreign file back as it was, and forgets it; empty when there is nothing to do.
+
+    `without_ours` is what stands there now less our part: it is written where others changed the file after us.
+    """
+    found, book = answers[file], ledger(answers)
+    entry = book.files.get(file.path)
+    forget = ""
+    if entry is not None:
+        others = {path: each for path, each in book.files.items() if path != file.path}
+        forget = written(answers, replace(book, files=others))
+        forget += f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n" if entry.backup else ""
+        if entry.exact and found.seen == entry.after:
+            return (_restored(file.path, found, entry) if entry.existed else removed(file.path, found)) + forget
+    if found.absent or found.content == without_ours:
+        return forget
+    return replaced(file.path, found, without_ours, mode=found.mode, uid=found.uid, gid=found.gid) + forget
+
+
+def _restored(path: str, found: Found, entry: Entry) -> str:
+    """The script that puts a backup back byte for byte; it needs not travel for that."""
+    where, what = quote(path), quote(found.seen)
+    return (
+        f"/usr/bin/base64 < {quote(f'{BACKUPS}/{entry.backup}')} | "
+        f"stage {where} {what} {entry.mode:04o} {entry.uid} {entry.gid}\ncommit {where} {what}\n"
+    )

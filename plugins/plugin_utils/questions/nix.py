@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Nix on a Mac says of itself (`facts/nix_configuration §1, §6`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..asking import Replies, Request, run
+
+NIX = "/nix/var/nix/profiles/default/bin"
+
+# `nix config show` since 2.20, `nix show-config` before; a Nix too old for the first fails at once. The environment is
+# bare so that it is the system's configuration that is shown, not some user's (facts/drift D32).
+_SHOW = f"""
+N={NIX}/nix
+[ -x "$N" ] || exit 127
+x='--extra-experimental-features nix-command'
+/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" $x config show 2>/dev/null && exit 0
+exec /usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" $x show-config
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings in effect, or why there are none to be seen: no Nix, or a configuration that Nix does not read."""
+
+    installed: bool
+    settings: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NixConfiguration:
+    """The settings that Nix reads from its files."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run("/bin/sh", "-c", "; ".join(_SHOW.strip().splitlines()), limit=30),)
+
+    def answer(self, replies: Replies) -> Configuration:
+        ran = replies.ran(0)
+        if ran.status == 127:
+            return Configuration(installed=False)
+        if ran.status != 0:
+            return Configuration(installed=True, error=ran.errors.strip())
+        pairs = (line.split(" =", 1) for line in ran.output.splitlines() if " =" in line)
+        return Configuration(installed=True, settings={name: value.strip() for name, value in pairs})
+
+
+@dataclass(frozen=True, slots=True)
+class NixVersion:
+    """What `nix --version` prints, e.g. ``nix (Nix) 2.35.2``; empty when there is no Nix that runs."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run(f"{NIX}/nix", "--version", limit=20),)
+
+    def answer(self, replies: Replies) -> str:
+        ran = replies.ran(0)
+        return ran.output.strip() if ran.status == 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class NixDaemonAnswers:
+    """Whether the Nix daemon answers a client."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run(f"{NIX}/nix-store", "--store", "daemon", "--query", "--hash", limit=20),)
+
+    def answer(self, replies: Replies) -> bool:
+        return replies.ran(0).status == 0

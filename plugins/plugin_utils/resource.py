@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a resource is, and what comes of comparing one with a Mac."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .asking import Answers, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Before and after of something a person can read. Never holds a secret."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def lines(self) -> list[str]:
+        """A unified diff."""
+        return [
+            line.rstrip("\n")
+            for line in difflib.unified_diff(
+                self.before.splitlines(),
+                self.after.splitlines(),
+                f"{self.name} (now)",
+                f"{self.name} (wanted)",
+                lineterm="",
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What has to happen: a line for people, and a script that is atomic, safe to run twice and safe to be cut off.
+
+    `limit` is the time in seconds after which the front end gives the connection up; `slow` marks what takes more than
+    a few seconds, so that it is announced before it starts.
+    """
+
+    summary: str
+    script: str
+    diffs: tuple[Diff, ...] = ()
+    limit: int = 120
+    slow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What a run cannot do by itself, and what a person can do about it."""
+
+    summary: str
+    remedy: str
+    reboot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Desired state that is wrong for this Mac: the variable, its value, what was seen, and what would be right."""
+
+    variable: str
+    value: object
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable} = {self.value!r}: {self.problem}. {self.remedy}"
+
+
+Step = Change | Blocked
+
+
+class Resource(Protocol):
+    """A piece of desired state. It does no I/O: it is handed answers, and says what has to happen."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in a plan."""
+        ...
+
+    def questions(self) -> Iterator[Question[Any]]:
+        """What has to be known to compare it."""
+        ...
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        """What has to happen, in order; nothing on a Mac that is as desired. Raises Unknown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of resources in their order."""
+
+    steps: tuple[tuple[Resource, Step], ...] = field(default=())
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(step for _, step in self.steps if isinstance(step, Change))
+
+    @property
+    def blocked(self) -> tuple[Blocked, ...]:
+        return tuple(step for _, step in self.steps if isinstance(step, Blocked))

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The builder VM: nixpkgs' `darwin.linux-builder` with its host side made to measure, and everything it runs from.
+
+Only settings that stay outside the guest are overridden, so that the guest's system comes from the binary cache as it
+is and no Linux builder is needed to make one (`facts/linux_builder §0`). Its own start scripts are not used: they put
+the client's private key, readable for everybody, into the Nix store. `run-nixos-vm` is run directly instead, with a
+directory that holds the public half alone (`§1.9`); and it listens on 127.0.0.1 only.
+
+The run program hangs on a GC root that is named after the expression that it was made from. So what is wanted has a
+path that is known before anything is evaluated, and another expression is another program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..asking import Answers, Question, Replies, Request, run
+from ..files import diff, own_file
+from ..ledger import LEDGER, PARENT, STATE, ledger, written
+from ..questions.file import File, Found, Kind, Metadata
+from ..questions.key_pair import KeyPair
+from ..questions.launchd import LaunchdJob
+from ..questions.network import Greeting
+from ..questions.nix import NIX
+from ..resource import Change, Step
+from ..shell import STATE_DIRECTORY, encode, quote
+from ..size import Size
+
+DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
+WRAPPER = f"{DIRECTORY}/run"
+KEYS = f"{DIRECTORY}/keys"
+DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
+PUBLIC_KEY = File(f"{KEYS}/builder_ed25519.pub")
+ROOTS = "/nix/var/nix/gcroots/builderfleet"
+CERTIFICATES = "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt"
+_OWN_DIRECTORIES = (Metadata(DIRECTORY), Metadata(KEYS))
+
+_STOP_AND_WAIT = r"""
+/bin/launchctl kill SIGTERM "system/$label"
+waited=0
+until [ -e "$disk" ]; do
+  [ "$waited" -lt 240 ] || fail "the builder VM was restarted, but there is no $disk after $waited seconds"
+  sleep 1; waited=$((waited + 1))
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RootNames:
+    """The names of the GC roots that are kept for builder VMs."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run("/bin/ls", ROOTS),)
+
+    def answer(self, replies: Replies) -> tuple[str, ...]:
+        ran = replies.ran(0)
+        return tuple(ran.output.split()) if ran.status == 0 else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderVm:
+    """The VM's program, its keys directory, its start script and its disk. It is launchd that runs it.
+
+    `nixpkgs` is a locked flake reference. `memory` and `disk` are sizes; the disk's counts when the disk is made.
+    `key` is the path of the client's key pair, `label` that of the launchd daemon, `alias` the ssh host of the guest.
+    `certificates` is the bundle of CA certificates that the guest trusts.
+    """
+
+    nixpkgs: str = ""
+    cores: int = 1
+    memory: Size | None = None
+    disk: Size | None = None
+    port: int = 31022
+    key: str = "/etc/nix/builderfleet_ed25519"
+    label: str = "org.builderfleet.linux-builder"
+    alias: str = "builderfleet"
+    certificates: str = CERTIFICATES
+    present: bool = True
+
+    @property
+    def title(self) -> str:
+        return "builder VM"
+
+    def expression(self) -> str:
+        """What is built: the host's half of the VM. `mkOverride 10` wins whether or not nixpkgs forces its own."""
+        assert self.memory is not None and self.disk is not None
+        return f"""let
+  nixpkgs = builtins.getFlake "{self.nixpkgs}";
+  builder = nixpkgs.legacyPackages.${{builtins.currentSystem}}.darwin.linux-builder.override {{
+    modules = [
+      ({{ lib, ... }}: {{
+        virtualisation.cores = lib.mkOverride 10 {self.cores};
+        virtualisation.darwin-builder.memorySize = lib.mkOverride 10 {self.memory.mebibytes};
+        virtualisation.darwin-builder.diskSize = lib.mkOverride 10 {self.disk.mebibytes};
+        virtualisation.darwin-builder.hostPort = lib.mkOverride 10 {self.port};
+        virtualisation.forwardPorts = lib.mkOverride 10 [
+          {{ from = "host"; host.address = "127.0.0.1"; host.port = {self.port}; guest.port = 22; }}
+        ];
+      }})
+    ];
+  }};
+in builder.nixosConfig.system.build.vm
+"""
+
+    @property
+    def root(self) -> str:
+        """The GC root of the run program."""
+        return f"{ROOTS}/linux-builder-{hashlib.sha256(self.expression().encode()).hexdigest()[:16]}"
+
+    def wrapper(self) -> str:
+        """The script that launchd runs: it starts the VM, and asks the guest to shut down when it has to stop.
+
+        To QEMU SIGTERM is the power switch. TMPDIR and the disk lie where macOS does not clean up
+        (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well.
+        """
+        return f"""#!/bin/sh
+# Managed by builderfleet: changes are put right at the next run.
+program={self.root}/bin/run-nixos-vm
+cd {DIRECTORY} || exit 78
+/bin/wait4path "$program"
+rm -rf tmp
+mkdir -m 0700 tmp || exit 78
+KEYS={KEYS} NIX_DISK_IMAGE={DISK.path} TMPDIR={DIRECTORY}/tmp USE_TMPDIR=1
+NIX_SSL_CERT_FILE={self.certificates}
+export KEYS NIX_DISK_IMAGE TMPDIR USE_TMPDIR NIX_SSL_CERT_FILE
+"$program" </dev/null &
+vm=$!
+
+stop() {{
+  trap '' TERM INT
+  /usr/bin/ssh -o ConnectTimeout=5 {self.alias} shutdown now </dev/null
+  waited=0
+  while kill -0 "$vm" 2>/dev/null && [ "$waited" -lt 40 ]; do sleep 1; waited=$((waited + 1)); done
+  kill "$vm" 2>/dev/null
+  wait "$vm"
+  exit 0
+}}
+trap stop TERM INT
+wait "$vm"
+"""
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
+        yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
+        if self.present:
+            yield Metadata(self.root)
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        yield from self._converge(answers) if self.present else self._remove(answers)
+
+    def _converge(self, answers: Answers) -> Iterator[Step]:
+        yield from self._state_directory(answers)
+        yield from self._client_key(answers)
+        yield from self._program(answers)
+        yield from own_file(
+            "write the builder VM's start script", WRAPPER, answers[File(WRAPPER)], self.wrapper().encode(), mode=0o755
+        )
+        yield from self._lost_disk(answers)
+
+    def _state_directory(self, answers: Answers) -> Iterator[Step]:
+        wanted = [each for each in (STATE, *_OWN_DIRECTORIES) if not _is_directory(answers[each])]
+        if not wanted:
+            return
+        before = "".join(f"{each.path}: {answers[each].metadata}\n" for each in wanted)
+        after = "".join(f"{each.path}: directory 0755 0:0\n" for each in wanted)
+        yield Change(
+            f"put the state directory {STATE_DIRECTORY} right",
+            written(answers, ledger(answers))
+            + "".join(f"directory 0755 0 0 {each.path}\n" for each in _OWN_DIRECTORIES),
+            (diff(STATE_DIRECTORY, _text(before), _text(after)),),
+        )
+
+    def _client_key(self, answers: Answers) -> Iterator[Step]:
+        """The guest's sshd trusts a key that belongs to root and that nobody else can write."""
+        pair, found = answers[KeyPair(self.key)], answers[PUBLIC_KEY]
+        words = (found.content or b"").decode("ascii", "replace").split()[:2]
+        if pair.usable and " ".join(words) == pair.derived and found.has(0o444, 0, 0):
+            return
+        job = answers[LaunchdJob(self.label)].job
+        # It restarts with the new key; one that ended by itself meanwhile does so anyway.
+        restart = f"/bin/launchctl kill SIGTERM system/{quote(self.label)} || :\n" if job and job.pid else ""
+        where, seen = quote(PUBLIC_KEY.path), quote(found.seen)
+        yield Change(
+            "hand the client's public key to the builder VM",
+            f"/usr/bin/base64 < {quote(self.key)}.pub | stage {where} {seen} 0444 0 0\ncommit {where} {seen}\n{restart}",
+        )
+
+    def _program(self, answers: Answers) -> Iterator[Step]:
+        found = answers[Metadata(self.root)]
+        if found.kind is Kind.LINK and found.resolves:
+            return
+        root = quote(self.root)
+        yield Change(
+            "realise the builder VM",
+            "folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)\ntrap 'rm -rf \"$folder\"' EXIT\n"
+            f"decoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
+            f"program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH={NIX}:/usr/bin:/bin:/usr/sbin:/sbin"
+            f' NIX_REMOTE=daemon NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"'
+            f" {NIX}/nix-build --no-out-link --option extra-experimental-features 'nix-command flakes'"
+            ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
+            f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"
+            ' the binary cache: pin one that is"\n'
+            f"mkdir -p {ROOTS}\n"
+            f"/usr/bin/perl -e 'unlink $ARGV[2]; symlink $ARGV[0], $ARGV[2] and rename $ARGV[2], $ARGV[1] or die \"$!\\n\"'"
+            f' "$program" {root} {root}.new\n'
+            f"[ -x {root}/bin/run-nixos-vm ] || fail '{self.root} has no bin/run-nixos-vm: this nixpkgs is not one that"
+            " builderfleet knows'\n",
+            (diff("builder.nix", _text(""), _text(self.expression())),),
+            limit=3600,
+            slow=True,
+        )
+
+    def _lost_disk(self, answers: Answers) -> Iterator[Step]:
+        """A VM that runs on a disk that was deleted loses everything when it stops; a new one is made at its start."""
+        job = answers[LaunchdJob(self.label)].job
+        if answers[DISK].absent and job is not None and job.pid is not None and answers[Greeting(self.port)]:
+            yield Change(
+                "restart the builder VM, whose disk was deleted",
+                f"label={quote(self.label)} disk={DISK.path}\n{_STOP_AND_WAIT}",
+                limit=300,
+                slow=True,
+            )
+
+    def _remove(self, answers: Answers) -> Iterator[Step]:
+        if answers[RootNames()] or not answers[_OWN_DIRECTORIES[0]].absent:
+            yield Change("remove the builder VM with its disk", f"rm -rf {DIRECTORY} {ROOTS}\n", limit=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerBuilderVms:
+    """No GC root keeps a builder VM that is not used any more. `keep` is the root that is."""
+
+    keep: str
+
+    @property
+    def title(self) -> str:
+        return "former builder VMs"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield RootNames()
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        former = [name for name in answers[RootNames()] if f"{ROOTS}/{name}" != self.keep]
+        if former:
+            names = " ".join(quote(f"{ROOTS}/{name}") for name in former)
+            yield Change("let the garbage collector have former builder VMs", f"rm -f {names}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class NoStateDirectory:
+    """Nothing is left of the state directory, and of /var/lib only what was there before."""
+
+    @property
+    def title(self) -> str:
+        return "state directory"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (STATE, LEDGER, PARENT)
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        if not answers[STATE].absent:
+            parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in ledger(answers).made else ""
+            yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+
+
+def _is_directory(found: Found) -> bool:
+    return found.kind is Kind.DIRECTORY and found.has(0o755, 0, 0)
+
+
+def _text(text: str) -> Found:
+    return Found(Kind.FILE, content=text.encode())

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Linux builder for Nix on a Mac: the other resources in their order, and what a Mac must be to have one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..asking import Unknown
+from ..resource import Refused, Resource
+from ..session import Session, SessionError
+from ..variables import WrongVariable, values
+from .builder_vm import DIRECTORY, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
+from .launchd_daemon import LaunchdDaemon
+from .linux_build import LinuxBuild
+from .mac_requirements import MacRequirements
+from .nix_installation import NixInstallation
+from .nix_machine import NixMachine
+from .nix_setting import NixSetting
+from .ssh_host import SshHost
+from .ssh_keypair import SshKeypair
+
+LABEL = "org.builderfleet.linux-builder"
+ALIAS = "builderfleet"
+KEY = "/etc/nix/builderfleet_ed25519"
+LOG = "/var/log/builderfleet-linux-builder.log"
+SSH_FILE = "150-builderfleet.conf"
+URI = f"ssh-ng://builder@{ALIAS}"
+
+
+def desired(given: Mapping[str, Any]) -> tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]:
+    """The resources that variables ask for, in their order; or what is wrong with the variables."""
+    value, wrong = values(given)
+    wrong = wrong or tuple(_contradictions(value))
+    if wrong:
+        return (), wrong
+    return (_present(value) if value["linux_builder_state"] == "present" else _absent(value)), ()
+
+
+def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
+    if value["nix_state"] == "absent" and value["linux_builder_state"] != "absent":
+        yield WrongVariable(
+            "nix_state", "absent", "a builder without Nix is of no use: say linux_builder_state: absent as well"
+        )
+
+
+def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
+    vm = BuilderVm(
+        nixpkgs=value["linux_builder_nixpkgs"],
+        cores=value["linux_builder_cores"],
+        memory=value["linux_builder_memory"],
+        disk=value["linux_builder_disk"],
+        port=value["linux_builder_port"],
+        key=KEY,
+        label=LABEL,
+        alias=ALIAS,
+        certificates=value["linux_builder_certificates"],
+    )
+    build = LinuxBuild(
+        system=(value["linux_builder_systems"] or ("",))[0],
+        stamp=secrets.token_hex(8) if value["linux_builder_build"] == "always" else "",
+    )
+    return (
+        MacRequirements(
+            cores=value["linux_builder_cores"],
+            memory=value["linux_builder_memory"],
+            port=value["linux_builder_port"],
+            label=LABEL,
+            nixpkgs_release=value["linux_builder_nixpkgs_release"],
+            installer_sha256=value["nix_installer_sha256"],
+        ),
+        _nix(value),
+        SshKeypair(path=KEY),
+        vm,
+        LaunchdDaemon(
+            label=LABEL,
+            program_arguments=("/bin/sh", WRAPPER),
+            working_directory=DIRECTORY,
+            log=LOG,
+            exit_timeout=60,
+            answers_on=value["linux_builder_port"],
+            start_limit=value["linux_builder_start_limit"],
+            follows=vm.wrapper(),
+        ),
+        SshHost(alias=ALIAS, file=SSH_FILE, options=_ssh_options(value)),
+        NixMachine(
+            uri=URI,
+            systems=value["linux_builder_systems"],
+            ssh_key=KEY,
+            max_jobs=value["linux_builder_max_jobs"] or value["linux_builder_cores"],
+            speed_factor=value["linux_builder_speed_factor"],
+            supported_features=value["linux_builder_features"],
+            host_key=value["linux_builder_host_key"],
+        ),
+        NixSetting(name="builders-use-substitutes", value="true", present=value["linux_builder_use_substitutes"]),
+        FormerBuilderVms(keep=vm.root),
+        *(() if value["linux_builder_build"] == "never" else (build,)),
+    )
+
+
+def _absent(value: Mapping[str, Any]) -> tuple[Resource, ...]:
+    """The same in the opposite order; the state directory, which remembers what was there before, goes last."""
+    nix = (_nix(value),) if value["nix_state"] == "absent" else ()
+    return (
+        NixSetting(name="builders-use-substitutes", value="true", present=False),
+        NixMachine(uri=URI, present=False),
+        LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=60, present=False),
+        SshHost(alias=ALIAS, file=SSH_FILE, present=False),
+        BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False),
+        SshKeypair(path=KEY, present=False),
+        *nix,
+        NoStateDirectory(),
+    )
+
+
+def _nix(value: Mapping[str, Any]) -> NixInstallation:
+    return NixInstallation(
+        version=value["nix_installer_version"],
+        source=value["nix_installer_source"].replace("{version}", value["nix_installer_version"]),
+        sha256=value["nix_installer_sha256"],
+        extra_conf=value["nix_extra_conf"],
+        present=value["nix_state"] == "present",
+    )
+
+
+def _ssh_options(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("HostName", "127.0.0.1"),
+        ("Port", str(value["linux_builder_port"])),
+        ("User", "builder"),
+        ("HostKeyAlias", ALIAS),
+        ("IdentityFile", KEY),
+        ("IdentitiesOnly", "yes"),
+        ("BatchMode", "yes"),
+        ("StrictHostKeyChecking", "yes"),
+        ("ConnectTimeout", "30"),
+        ("ServerAliveInterval", "15"),
+        ("ServerAliveCountMax", "4"),
+    )
+
+
+def refusals(session: Session) -> tuple[Refused, ...]:
+    """What is wrong with the desired state for the Mac that answered. Raises SessionError when that cannot be told."""
+    try:
+        return tuple(
+            refused
+            for resource in session.resources
+            if isinstance(resource, MacRequirements)
+            for refused in resource.refusals(session.answers)
+        )
+    except Unknown as unknown:
+        raise SessionError(f"could not tell what kind of Mac this is: {unknown}") from unknown

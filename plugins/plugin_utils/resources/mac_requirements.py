@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Mac must be before anything on it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..asking import Answers, Question
+from ..questions.launchd import LaunchdJob
+from ..questions.mac import Mac, MacFacts
+from ..questions.network import Listeners
+from ..questions.nix import NixVersion
+from ..resource import Blocked, Refused, Step
+from ..size import Size
+
+OLDEST_MACOS = (14,)  # the least that every current installer takes (facts/macos_commands)
+LAST_INTEL_RELEASE = "26.05"  # nixpkgs 26.11 has no x86_64-darwin any more (facts/linux_builder §0)
+
+# Whose port it is, where another builder is known to use it (facts/linux_builder §2.4).
+_PEERS = {
+    31022: "the stock darwin.linux-builder, nix-darwin's or Determinate's",
+    31122: "nix-rosetta-builder",
+    31222: "virby",
+    2222: "nix-hex-box",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacRequirements:
+    """A Mac that can run the builder that is asked for. It changes nothing: it refuses, or needs a person."""
+
+    cores: int
+    memory: Size
+    port: int
+    label: str
+    nixpkgs_release: str = ""
+    installer_sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        return "Mac"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (Mac(), NixVersion(), LaunchdJob(self.label), Listeners(self.port))
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """What is wrong with the desired state for this Mac. Raises Unknown."""
+        mac = answers[Mac()]
+        if mac.kernel != "Darwin":
+            yield Refused(
+                "host",
+                mac.kernel,
+                f"this is no Mac: its kernel is {mac.kernel}",
+                "Run `./rollout` to try builderfleet against a simulated Mac, or name Macs in the inventory",
+            )
+            return
+        yield from self._of_the_mac(mac)
+        yield from self._of_the_size(mac)
+        if not answers[NixVersion()]:
+            yield from self._of_the_installer(mac)
+
+    def _of_the_mac(self, mac: MacFacts) -> Iterator[Refused]:
+        if mac.uid != 0:
+            yield Refused("become", False, f"the session has uid {mac.uid}, not root", "Use sudo (pyinfra: _sudo=True)")
+        if mac.version < OLDEST_MACOS:
+            yield Refused(
+                "macOS", mac.version_text, f"macOS {OLDEST_MACOS[0]} is the oldest that is supported", "Update that Mac"
+            )
+        if mac.translated:
+            yield Refused(
+                "host",
+                "Rosetta",
+                "the session runs under Rosetta, so everything would be set up for Intel",
+                "Connect with a native shell (`arch -arm64`)",
+            )
+        if not mac.can_virtualise:
+            yield Refused(
+                "host",
+                "kern.hv_support = 0",
+                "this Mac cannot run virtual machines (it may be one itself)",
+                "Take it out of the group, or set linux_builder_state: absent for it",
+            )
+        if not mac.apple_silicon and not (self.nixpkgs_release and self.nixpkgs_release <= LAST_INTEL_RELEASE):
+            yield Refused(
+                "linux_builder_nixpkgs_release",
+                self.nixpkgs_release,
+                f"this Mac has an Intel processor, which nixpkgs dropped after {LAST_INTEL_RELEASE}",
+                f"Pin a nixpkgs of {LAST_INTEL_RELEASE} or earlier for it, and say so in this variable",
+            )
+
+    def _of_the_size(self, mac: MacFacts) -> Iterator[Refused]:
+        if self.memory.bytes > mac.memory // 2:
+            has = f"{mac.memory / 2**30:.0f}GiB"
+            yield Refused(
+                "linux_builder_memory",
+                str(self.memory),
+                f"this Mac has {has} of memory, and the VM would take more than half of it",
+                f"Take at most {mac.memory // 2**31}GiB",
+            )
+        if self.cores > mac.cores:
+            yield Refused(
+                "linux_builder_cores", self.cores, f"this Mac has {mac.cores} cores", f"Take at most {mac.cores}"
+            )
+
+    def _of_the_installer(self, mac: MacFacts) -> Iterator[Refused]:
+        if not mac.apple_silicon:
+            yield Refused(
+                "nix_state",
+                "present",
+                "this Intel Mac has no Nix, and the installer that builderfleet uses is for Apple silicon",
+                "Install Nix on it by another way (a release before 2.36); builderfleet adopts it",
+            )
+        elif not self.installer_sha256:
+            yield Refused(
+                "nix_installer_sha256",
+                "",
+                "this Mac has no Nix, and no installer is run whose hash is not pinned",
+                "Set it to the SHA-256 of the installer, from the SHA256SUMS of its release",
+            )
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        loaded = answers[LaunchdJob(self.label)].job
+        ours = loaded.pid if loaded else None
+        for process in answers[Listeners(self.port)]:
+            if ours is None or process.group != ours:
+                whose = f" (it is the port of {_PEERS[self.port]})" if self.port in _PEERS else ""
+                yield Blocked(
+                    f"port {self.port} is taken by {process.command} (pid {process.pid}){whose}",
+                    "End that process, or give the builder another port in linux_builder_port",
+                )
+                return

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nix itself: installed by the NixOS nix-installer where there is none, adopted as it is where there is one.
+
+The installer is pinned by version and by a hash of our own, checked on the Mac before anything runs. Its exit status is
+no proof: run again over the receipt of an installation that failed it does nothing and succeeds, so what counts is that
+every action in the receipt is completed (`facts/nix_installers §2.6`). No installer repairs, and none is run over a Nix
+that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..asking import Answers, Question
+from ..flavour import Flavour, Observed, flavour
+from ..formats.receipt import Receipt, ReceiptError, parse
+from ..ledger import LEDGER, PARENT, ledger, written
+from ..questions.file import File, Kind, Metadata
+from ..questions.launchd import LaunchdJob
+from ..questions.mac import Mac
+from ..questions.nix import NixVersion
+from ..resource import Blocked, Change, Step
+from ..shell import quote
+
+RECEIPT = File("/nix/receipt.json")
+INSTALLER = Metadata("/nix/nix-installer")
+_DETERMINATE, _LIX, _NIX = Metadata("/usr/local/bin/determinate-nixd"), Metadata("/nix/lix-installer"), Metadata("/nix")
+_STORE = Metadata("/nix/store")
+_JOBS = (
+    "org.nixos.nix-daemon",
+    "org.nixos.darwin-store",
+    "systems.determinate.nix-daemon",
+    "systems.determinate.nix-store",
+    "systems.lix.nix-installer.nix-hook",
+)
+_ACTIVATION = LaunchdJob("org.nixos.activate-system")
+SYNTHETIC, FSTAB = File("/etc/synthetic.conf"), File("/etc/fstab")
+
+FULL_DISK_ACCESS = (
+    "On that Mac: System Settings > General > Sharing > Remote Login (i) > 'Allow full disk access for remote users'; or "
+    "by MDM a PPPC profile that grants SystemPolicyAllFiles to /usr/libexec/sshd-keygen-wrapper"
+)
+
+
+def plist_of(label: str) -> Metadata:
+    return Metadata(f"/Library/LaunchDaemons/{label}.plist")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NixInstallation:
+    """A Nix installation. `source` is a URL (https, or http for a mirror that the hash makes safe) or a path on the Mac.
+
+    `sha256` is that of the installer's bytes, in hexadecimal. `extra_conf` holds lines for nix.conf.
+    """
+
+    version: str = ""
+    source: str = ""
+    sha256: str = ""
+    extra_conf: tuple[str, ...] = ()
+    present: bool = True
+
+    @property
+    def title(self) -> str:
+        return "Nix"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (Mac(), NixVersion(), RECEIPT, INSTALLER, _DETERMINATE, _LIX, _NIX, _STORE, _ACTIVATION)
+        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT)
+        for label in _JOBS:
+            yield plist_of(label)
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        try:
+            found = self.flavour(answers)
+        except ReceiptError as error:
+            yield Blocked(
+                f"{RECEIPT.path} cannot be read: {error}", "See what happened to the installation on that Mac"
+            )
+            return
+        yield from self._converge(found, answers) if self.present else self._remove(found, answers)
+
+    def flavour(self, answers: Answers) -> Flavour:
+        """Whose installation is on the Mac. Raises ReceiptError for a receipt that makes no sense."""
+        return flavour(
+            Observed(
+                receipt=_receipt(answers),
+                determinate_nixd=not answers[_DETERMINATE].absent,
+                lix_installer=not answers[_LIX].absent,
+                nix_version=answers[NixVersion()] or None,
+                jobs=frozenset(label for label in _JOBS if not answers[plist_of(label)].absent),
+                nix_owner_uid=None if answers[_NIX].absent else answers[_NIX].uid,
+                nix_darwin=answers[_ACTIVATION].job is not None,
+                leftovers=tuple(_leftovers(answers)),
+            )
+        )
+
+    def _converge(self, found: Flavour, answers: Answers) -> Iterator[Step]:
+        receipt = _receipt(answers)
+        if ledger(answers).installed_nix and not (receipt and receipt.complete):
+            yield from self._install(answers, again=True)  # it was ours, and it was cut off
+        elif found is Flavour.NONE:
+            yield from self._install(answers)
+        elif found is Flavour.PARTIAL:
+            undone = ", ".join(receipt.unfinished) if receipt else "unknown"
+            yield Blocked(
+                f"an installation of Nix on this Mac was not finished (not done: {undone}), and it was not builderfleet's",
+                "Finish or undo it on that Mac with the installer that began it, and run again",
+            )
+        elif found is Flavour.SINGLE_USER:
+            yield Blocked(
+                f"/nix belongs to uid {answers[_NIX].uid}: a single-user Nix, which has no daemon",
+                "Replace it by a multi-user installation, and run again",
+            )
+        elif found is Flavour.LEFTOVERS:
+            yield Blocked(
+                f"there is no Nix, but something of a former one: {', '.join(_leftovers(answers)) or 'a launchd job'}",
+                "An installer would trip over it: remove it, or repair that Nix, and run again",
+            )
+
+    def _install(self, answers: Answers, again: bool = False) -> Iterator[Step]:
+        if not answers[Mac()].full_disk_access:
+            yield Blocked(
+                "installing Nix writes /etc/fstab and makes users, which macOS refuses to a session without Full Disk Access",
+                FULL_DISK_ACCESS,
+            )
+            return
+        # An installer that finds a receipt, even of a failure, does nothing and succeeds: it must not find one.
+        aside = f"[ ! -e {RECEIPT.path} ] || mv -f {RECEIPT.path} {RECEIPT.path}.unfinished\n" if again else ""
+        begun = written(answers, replace(ledger(answers), installed_nix=self.version))
+        extra = " ".join(f"--extra-conf {quote(line)}" for line in self.extra_conf)
+        yield Change(
+            f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
+            f"{self._fetch()}{begun}{aside}"
+            f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
+            ' || fail "nix-installer ended with status $?"\n'
+            f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n",
+            limit=3000,
+            slow=True,
+        )
+
+    def _fetch(self) -> str:
+        """Shell that leaves a checked installer in "$folder": nothing of it runs before its hash is right."""
+        if self.source.startswith("/"):
+            get = f'cp {quote(self.source)} "$folder/nix-installer"'
+        else:
+            get = (
+                "/usr/bin/curl --fail --silent --show-error --location --retry 3 --max-time 600"
+                f' --output "$folder/nix-installer" {quote(self.source)}'
+            )
+        return (
+            "folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)\ntrap 'rm -rf \"$folder\"' EXIT\n"
+            f'{get} || fail "cannot get the installer from {self.source}"\n'
+            'is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d " " -f 1)\n'
+            f'[ "$is" = {quote(self.sha256)} ] || fail "the installer from {self.source} is not the one that is pinned:'
+            f' its SHA-256 is $is, nix_installer_sha256 says {self.sha256}; nothing of it was run"\n'
+            'chmod 0700 "$folder/nix-installer"\n'
+        )
+
+    def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
+        if found is Flavour.NONE:
+            return
+        if answers[_ACTIVATION].job is not None:
+            yield Blocked(
+                "nix-darwin is on this Mac, and Nix cannot go before it", "Run darwin-uninstaller there first"
+            )
+        elif answers[INSTALLER].kind is Kind.FILE and found is not Flavour.LEFTOVERS:
+            yield Change(
+                "uninstall Nix with its store",
+                f"limit 1800 {INSTALLER.path} uninstall --no-confirm </dev/null"
+                ' || fail "nix-installer uninstall ended with status $?"\n',
+                limit=2400,
+                slow=True,
+            )
+        else:
+            yield Blocked(
+                f"this Nix ({found.value}) brought no uninstaller of the kind that builderfleet runs",
+                "Uninstall it by hand as its manual says, and run again",
+            )
+
+
+def _receipt(answers: Answers) -> Receipt | None:
+    content = answers[RECEIPT].content
+    return None if content is None else parse(content)
+
+
+def _leftovers(answers: Answers) -> Iterator[str]:
+    synthetic, fstab = answers[SYNTHETIC].content or b"", answers[FSTAB].content or b""
+    if any(line.split()[:1] == [b"nix"] for line in synthetic.splitlines()):
+        yield "a line in /etc/synthetic.conf"
+    if any(line.split()[1:2] == [b"/nix"] for line in fstab.splitlines() if not line.lstrip().startswith(b"#")):
+        yield "a line in /etc/fstab"

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One builder in /etc/nix/machines, in the words that every Nix and Lix version reads.
+
+The file is read again by every build hook, so a change needs no restart (`facts/nix_configuration §2`). An inline
+`builders =` in Nix's configuration replaces the whole file: that is seen, and the file is named there as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..asking import Answers, Question
+from ..files import diff
+from ..formats import machines
+from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
+from ..questions.file import File, Found, Kind
+from ..questions.mac import Mac
+from ..questions.nix import NixConfiguration
+from ..resource import Blocked, Change, Step
+from .nix_setting import NixSetting
+
+MACHINES = File("/etc/nix/machines")
+_INCLUDE = f"@{MACHINES.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NixMachine:
+    """The machine with the store URI `uri`. No `systems` means the Linux that the Mac's own processor runs.
+
+    `host_key` is the public host key's line; `ssh_key` the path of the client's private key on the Mac.
+    """
+
+    uri: str
+    systems: tuple[str, ...] = ()
+    ssh_key: str = ""
+    max_jobs: int = 1
+    speed_factor: int = 1
+    supported_features: tuple[str, ...] = ()
+    mandatory_features: tuple[str, ...] = ()
+    host_key: str = ""
+    present: bool = True
+
+    @property
+    def title(self) -> str:
+        return f"Nix machine {self.uri}"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (MACHINES, Mac(), NixConfiguration(), LEDGER, PARENT)
+        yield from NixSetting(name="builders").questions()
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        found = answers[MACHINES]
+        if found.kind not in (Kind.FILE, Kind.ABSENT):
+            yield Blocked(
+                f"{MACHINES.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as "
+                "nix-darwin, writes it",
+                f"Have that tool write the machine {self.uri}, or set nix.distributedBuilds = false and remove the link",
+            )
+        elif machines.is_toml(found.content or b""):
+            yield Blocked(
+                f"{MACHINES.path} is written in TOML, which only Lix reads",
+                f"Add the machine {self.uri} there by hand, or turn the file into one line a machine",
+            )
+        elif self.present:
+            yield from self._converge(answers, found)
+        else:
+            yield from self._remove(answers, found)
+
+    def _machine(self, answers: Answers) -> machines.Machine:
+        return machines.Machine(
+            uri=self.uri,
+            systems=self.systems or (answers[Mac()].linux_system,),
+            ssh_key=self.ssh_key,
+            max_jobs=self.max_jobs,
+            speed_factor=self.speed_factor,
+            supported_features=self.supported_features,
+            mandatory_features=self.mandatory_features,
+            host_key=self.host_key,
+        )
+
+    def _converge(self, answers: Answers, found: Found) -> Iterator[Step]:
+        now = found.content or b""
+        data = machines.with_machine(now, self._machine(answers))
+        if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
+            yield Change(
+                f"register {self.uri} in {MACHINES.path}",
+                edited(answers, MACHINES, data),
+                (diff(MACHINES.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, data)),),
+            )
+        hidden = self._hidden(answers)
+        if hidden is not None:
+            yield from hidden.changes(answers)
+
+    def _hidden(self, answers: Answers) -> NixSetting | None:
+        """The setting that makes Nix read the machines file, where an inline one keeps it from doing so."""
+        builders = answers[NixConfiguration()].settings.get("builders", _INCLUDE)
+        if _INCLUDE in machines.inline_builders(builders):
+            return None
+        # Without a blank before the @: parsers before 2.24.15 drop the include silently when there is one.
+        return NixSetting(name="builders", value=f"{builders};{_INCLUDE}" if builders else _INCLUDE)
+
+    def _remove(self, answers: Answers, found: Found) -> Iterator[Step]:
+        entry = ledger(answers).files.get(MACHINES.path)
+        without = machines.without_machine(found.content or b"", self.uri)
+        if found.content not in (None, without) or entry is not None:
+            yield Change(
+                f"take {self.uri} out of {MACHINES.path}",
+                taken_back(answers, MACHINES, without),
+                (diff(MACHINES.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, without)),),
+            )
+        inline = answers[NixConfiguration()].settings.get("builders", "")
+        yield from NixSetting(name="builders", value=inline, present=False).changes(answers)

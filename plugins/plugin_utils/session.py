@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One conversation with one Mac: ask once, decide purely, act atomically, and ask again only after something changed.
+
+A session does no I/O. A front end carries its scripts to the Mac and what came back to the session:
+
+    session = Session(resources, who="admin@controller")
+    session.hear(run(session.probe()))          # one round trip; a converged Mac needs no more
+    while step := session.next():               # the first thing that has to happen, or None
+        session.hear(run(session.apply(step)))  # act and ask again, in one round trip
+
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import shell
+from .asking import Answers, Probe, Question, Unknown, probe_of
+from .outcome import Outcome
+from .resource import Blocked, Change, Plan, Resource, Step
+from .transcript import Transcript, TranscriptError
+
+_STATUS = "script"
+
+
+class SessionError(Exception):
+    """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet."""
+
+    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@dataclass(slots=True)
+class Session:
+    """What was asked of a Mac, what it answered, and what was done to it."""
+
+    resources: Sequence[Resource]
+    who: str
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    made: list[Change] = field(default_factory=list)
+    failure: SessionError | None = None
+    _answers: Answers | None = None
+    _token: str = ""
+
+    @property
+    def answers(self) -> Answers:
+        if self._answers is None:
+            raise SessionError("this Mac was not asked yet")
+        return self._answers
+
+    def _probe(self) -> Probe[Any]:
+        return probe_of(question for resource in self.resources for question in resource.questions())
+
+    def probe(self) -> str:
+        """The script that asks everything. It only looks."""
+        self._token = secrets.token_hex(8)
+        return shell.wrap(self._probe().script(self._token))
+
+    def apply(self, change: Change) -> str:
+        """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
+        self._token = secrets.token_hex(8)
+        change_script = shell.guarded(change.script, run=self.run, who=self.who)
+        return shell.wrap(
+            f"(\n{change_script})\nstatus=$?\n"
+            f'printf "{self._token} {_STATUS} status "; printf "%s" "$status" | /usr/bin/base64\n'
+            + self._probe().script(self._token, before=1)
+        )
+
+    def release(self) -> str:
+        """The script that gives the Mac's lock back, and asks everything again."""
+        self._token = secrets.token_hex(8)
+        return shell.wrap(shell.released(self.run) + self._probe().script(self._token))
+
+    def hear(self, text: str, errors: str = "") -> None:
+        """Take in what a script printed.
+
+        Raises SessionError when it is no whole transcript, when the Mac is locked, or when the change failed.
+        """
+        try:
+            transcript = Transcript.parse(text, self._token)
+        except TranscriptError as error:
+            hint = _last_lines(errors)
+            raise SessionError(f"{error}" + (f"; it said: {hint}" if hint else "")) from error
+        self._answers = self._probe().answers(transcript)
+        status = int(transcript.fields(_STATUS).get("status", b"0"))
+        if status == shell.LOCKED:
+            raise SessionError(_last_lines(errors) or "locked by another run", Outcome.LOCKED)
+        if status != 0:
+            raise SessionError(f"status {status}: {_last_lines(errors) or 'no message'}")
+
+    def steps(self, resource: Resource) -> Iterator[Step]:
+        """What has to happen for one resource, as things are now. Raises SessionError when that cannot be told."""
+        try:
+            yield from resource.changes(self._supposing(resource))
+        except Unknown as unknown:
+            raise SessionError(f"{resource.title}: could not tell whether it is as desired: {unknown}") from unknown
+
+    def plan(self) -> Plan:
+        """Everything that has to happen, as far as it shows from here."""
+        return Plan(tuple((resource, step) for resource in self.resources for step in self.steps(resource)))
+
+    def _supposing(self, resource: Resource) -> Answers:
+        """The answers as a resource will find them when its turn comes, as far as other changes touch what it asks."""
+        invalidated: Mapping[Question[Any], Any] = getattr(resource, "after_changes", {})
+        if invalidated and any(
+            isinstance(step, Change)
+            for other in self.resources
+            if other is not resource
+            for step in other.changes(self.answers)
+        ):
+            return self.answers.supposing(invalidated)
+        return self.answers
+
+    def next(self, resource: Resource) -> Change | None:
+        """The next change of a resource, None when it is as desired.
+
+        Raises SessionError when a person is needed, or when a change that was just made is still called for: exit
+        status 0 is no proof, the state is read back (`design §4.8`).
+        """
+        step = next(self.steps(resource), None)
+        if isinstance(step, Blocked):
+            raise SessionError(
+                f"{step.summary}. {step.remedy}", Outcome.REBOOT_NEEDED if step.reboot else Outcome.NEEDS_PERSON
+            )
+        if step is not None and self.made and self.made[-1].summary == step.summary:
+            raise SessionError(f"{step.summary}: it was done, but the Mac still says that it has to be done")
+        return step
+
+    def outcome(self) -> Outcome:
+        """How the run ended, from what the Mac said last."""
+        if self.failure:
+            return self.failure.outcome
+        plan = self.plan()
+        if plan.changes:
+            return Outcome.WOULD_CHANGE
+        if plan.blocked:
+            return Outcome.REBOOT_NEEDED if all(each.reboot for each in plan.blocked) else Outcome.NEEDS_PERSON
+        return Outcome.CHANGED if self.made else Outcome.CONVERGED
+
+
+def _last_lines(text: str, count: int = 12) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-count:])

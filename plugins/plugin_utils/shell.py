@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shell that every script for a Mac stands on: how it is wrapped, and the few functions that all of them share.
+
+Scripts are POSIX sh and use macOS's own commands only. They travel on standard input; the shell parses the whole body
+before it runs any of it, because nothing in it may eat the rest of the script (`facts/ansible §1.2`: macOS's sh is bash,
+where a child that reads standard input swallows the lines to come). perl does what sh cannot: flush a file to disk,
+hold a lock, and end what takes too long (macOS has no flock and no timeout).
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+
+quote = shlex.quote
+
+STATE_DIRECTORY = "/var/lib/builderfleet"
+LOCK_FILE = "/var/run/builderfleet.lock"  # /var/run is emptied at boot: a lock does not outlive its Mac's power
+PROOF_FILE = f"{STATE_DIRECTORY}/proved"
+
+LOCKED = 75
+STALE = 76
+LEASE = 20  # seconds that a run keeps its Mac between two of its scripts
+LOCK_PATIENCE = 45  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
+
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def encode(data: bytes) -> str:
+    """Base64 in lines of 76, for a here-document."""
+    return base64.encodebytes(data).decode("ascii")
+
+
+def wrap(body: str) -> str:
+    """A script for ``/bin/sh -s``: parsed as a whole before it runs, and with nothing to read."""
+    return f"PATH={PATH} LC_ALL=C; export PATH LC_ALL; umask 022\n(\n{body.strip()}\n) </dev/null\n"
+
+
+def here(data: bytes) -> str:
+    """A here-document that carries any bytes, base64, to the command before it."""
+    return f"<<'BYTES'\n{encode(data)}BYTES\n"
+
+
+# `stage` writes the new file beside the old one, flushed to disk; the caller has the program that will read it check it;
+# `commit` puts it in place. Both refuse when the file is no longer what was seen, so that a plan that has grown stale
+# does not overwrite what somebody changed since. A rename that is not preceded by a flush left empty files after a
+# power loss (facts/simulation_recipes §3); on macOS only F_FULLFSYNC (51) reaches the platter.
+_FILES = r"""
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+staged() { printf '%s/.%s.builderfleet-new' "${1%/*}" "${1##*/}"; }
+
+# files VERB PATH SEEN [MODE UID GID]: the bytes of a staged file come in on standard input, base64
+files() {
+  /usr/bin/perl -MMIME::Base64 -MDigest::SHA -e '
+    use strict; use Fcntl;
+    my ($verb, $path, $seen, $mode, $uid, $gid) = @ARGV;
+    my ($directory, $name) = $path =~ m{^(.*)/([^/]+)$};
+    my $staged = "$directory/.$name.builderfleet-new";
+    sub flush { my ($file) = @_;
+      require IO::Handle; $file->flush; $^O eq "darwin" and fcntl($file, 51, 0); $file->sync or die "cannot flush: $!\n" }
+    sub flush_directory { opendir(my $d, $directory) or return; open(my $f, "<", $directory) or return;
+      require IO::Handle; $f->sync }
+    my $now = "absent";
+    if (-l $path) { $now = "link" }
+    elsif (-d $path) { $now = "directory" }
+    elsif (-e $path) { $now = Digest::SHA->new(256)->addfile($path, "b")->hexdigest }
+    if ($seen ne "any" && $now ne $seen) {
+      print STDERR "$path has changed since it was looked at: it was $seen, it is $now; run again\n"; exit 76 }
+    if ($verb eq "stage") {
+      local $/; my $data = decode_base64(<STDIN>);
+      unlink $staged;
+      sysopen(my $file, $staged, O_WRONLY | O_CREAT | O_EXCL, 0600) or die "cannot write $staged: $!\n";
+      binmode $file; print $file $data or die "cannot write $staged: $!\n";
+      flush($file);
+      chown($uid, $gid, $file) or die "cannot set the owner of $staged: $!\n";
+      chmod(oct $mode, $file) or die "cannot set the mode of $staged: $!\n";
+      flush($file); close($file) or die "cannot write $staged: $!\n";
+    } elsif ($verb eq "commit") {
+      rename($staged, $path) or die "cannot replace $path: $!\n"; flush_directory();
+    } elsif ($verb eq "discard") {
+      unlink $staged; if (-e $path || -l $path) { unlink($path) or die "cannot remove $path: $!\n" } flush_directory();
+    }' "$@"
+}
+stage() { files stage "$@"; }
+commit() { files commit "$@"; }
+discard() { files discard "$@"; }
+
+# keep MODE UID GID PATH...: a directory, made when it is missing
+directory() {
+  [ -d "$4" ] || mkdir -m "$1" "$4" || fail "cannot make the directory $4"
+  chown "$2:$3" "$4" && chmod "$1" "$4" || fail "cannot set owner and mode of $4"
+}
+
+# the bytes that come in as base64; its own tool knows them as -d or -D, by the version of macOS
+decoded() { /usr/bin/perl -MMIME::Base64 -0777 -ne 'print decode_base64($_)'; }
+
+# limit SECONDS COMMAND...: its status, or 124 when it was ended because it took longer
+limit() {
+  /usr/bin/perl -e '
+    my $seconds = shift; my $child = fork; defined $child or die "cannot fork: $!\n";
+    if (!$child) { setpgrp; exec { $ARGV[0] } @ARGV; print STDERR "cannot run $ARGV[0]: $!\n"; exit 127 }
+    $SIG{ALRM} = sub { kill "KILL", -$child; waitpid $child, 0;
+      print STDERR "$ARGV[0] took longer than $seconds seconds and was ended\n"; exit 124 };
+    $SIG{$_} = sub { kill "KILL", -$child; exit 130 } for qw(HUP INT TERM);
+    alarm $seconds; waitpid $child, 0; exit($? & 127 ? 128 + ($? & 127) : $? >> 8)' "$@"
+}
+"""
+
+# The kernel holds the lock for as long as the script runs (flock goes with the process, however it ends); between two
+# scripts of one run a lease of a few seconds stands in the file. So a run that died blocks nobody for long.
+_LOCK = r"""
+# lock RUN WHO PATIENCE LEASE
+lock() {
+  while :; do
+    exec 9>>LOCK_FILE || fail "cannot open LOCK_FILE"
+    /usr/bin/perl -e '
+      use strict; use Fcntl qw(:flock);
+      my ($run, $who, $patience, $lease) = @ARGV; my $give_up = time + $patience; my $holder = "";
+      open(my $lock, "+>>&=", 9) or die "cannot use the lock: $!\n";
+      sub lease { seek $lock, 0, 0; my @words = split /\t/, (scalar <$lock> // ""); chomp @words; @words }
+      while (1) {
+        my $free = flock($lock, LOCK_EX | LOCK_NB);
+        if ($free) {
+          my @mine = stat $lock; my @there = stat "LOCK_FILE";
+          exit 99 if !@there || $mine[1] != $there[1];
+        }
+        my ($other, $until, $whose) = lease();
+        last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * $lease);
+        $holder = $whose // "a script of another run";
+        flock($lock, LOCK_UN) if $free;
+        if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it\n"; exit 75 }
+        select undef, undef, undef, 0.2;
+      }
+      truncate $lock, 0; require IO::Handle;
+      print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@" && return 0
+    status=$?
+    [ "$status" -eq 99 ] || exit "$status"
+  done
+}
+""".replace("LOCK_FILE", LOCK_FILE)
+
+LIBRARY = (_FILES + _LOCK).strip()
+
+
+def guarded(script: str, *, run: str, who: str) -> str:
+    """A change's script under the Mac's lock, with the functions it may use; its standard output goes to the errors.
+
+    It stops at the first command that fails. What proved that the builder works is no longer proved once it runs.
+    """
+    return (
+        f"set -eu\nexec 1>&2\n{LIBRARY}\n"
+        f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} {LEASE}\n"
+        f"rm -f {PROOF_FILE}\n"
+        f"{script.strip()}\n"
+        f"[ ! -e {LOCK_FILE} ] || lock {quote(run)} {quote(who)} 1 {LEASE}\n"
+    )
+
+
+def released(run: str) -> str:
+    """Shell that takes a run's lock away, unless it has become another's."""
+    return f"if /usr/bin/grep -q '^{run}' {LOCK_FILE} 2>/dev/null; then rm -f {LOCK_FILE}; fi\n"

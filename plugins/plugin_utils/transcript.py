@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What comes back from a Mac: records that survive any byte, between any noise.
+
+A record is one line ``TOKEN key field base64``. The token is new for each script, so that a login banner, a message of
+the day or what a profile prints is never taken for an answer; the last record counts the others, so that a transcript
+that was cut off is recognised and refused as a whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+END = "end"
+
+
+class TranscriptError(Exception):
+    """What was read from a Mac is not a whole transcript. The text says what was wanted and what was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The records of one script: (key, field) -> value."""
+
+    records: Mapping[tuple[str, str], bytes]
+
+    def fields(self, key: str) -> Mapping[str, bytes]:
+        """The fields recorded under a key; empty when there are none."""
+        return MappingProxyType({field: value for (owner, field), value in self.records.items() if owner == key})
+
+    @classmethod
+    def parse(cls, text: str, token: str) -> Transcript:
+        """Read the records that carry the token.
+
+        Raises TranscriptError when the end mark is missing, when its count is not that of the records, or when a
+        record is damaged.
+        """
+        records: dict[tuple[str, str], bytes] = {}
+        for line in text.splitlines():
+            words = line.strip("\r").split(" ")
+            if words[0] != token:
+                continue
+            if len(words) == 3 and words[1] == END:
+                if words[2] != str(len(records)):
+                    raise TranscriptError(f"wanted {words[2]} answers, saw {len(records)} {_sample(text)}")
+                return cls(MappingProxyType(records))
+            try:
+                _, key, field, value = words
+                records[key, field] = base64.b64decode(value, validate=True)
+            except (ValueError, binascii.Error) as error:
+                raise TranscriptError(f"wanted a record, saw {line[:80]!r} ({error})") from error
+        raise TranscriptError(f"wanted a transcript with an end mark, saw {_sample(text)}")
+
+
+def _sample(text: str) -> str:
+    """The last words of what was read, short enough for a message."""
+    words = " ".join(text.split())
+    if not words:
+        return "nothing at all"
+    return f"{len(text)} characters ending in {words[-120:]!r}"

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables: what each is called, what it may be, what it is by default, and what it is for.
+
+One table for both front ends. A value that is wrong is refused before any Mac is asked anything, and so is a name that
+begins like ours but is not: it is most likely a slip, and a slip must not pass for desired state.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .formats.machines import Machine
+from .size import Size
+
+PREFIXES = ("nix_", "linux_builder_")
+
+# Published with nixpkgs, private half included: every stock builder has it (facts/linux_builder §1.9). That is why the
+# builder listens on 127.0.0.1 only.
+STOCK_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb root@nixos"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable: `read` turns a value into what the core uses, or raises ValueError with what would be right."""
+
+    name: str
+    default: Any
+    read: Callable[[Any], Any]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongVariable:
+    """A variable that cannot be: which, what it was, and what would be right."""
+
+    name: str
+    value: object
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value!r}: {self.problem}"
+
+
+def _choice(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"it is one of {', '.join(words)}")
+        return str(value)
+
+    return read
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"it is a whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def _optional(read_some: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read_some(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("it is true or false")
+    return value
+
+
+def _matching(pattern: str, what: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"it is {what}")
+        return str(value)
+
+    return read
+
+
+def _list(pattern: str, what: str) -> Callable[[Any], tuple[str, ...]]:
+    item = _matching(pattern, what)
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"it is a list, and each item is {what}")
+        return tuple(item(each) for each in value)
+
+    return read
+
+
+def _locked(value: Any) -> str:
+    """A flake reference that always means the same: one with a revision or a hash."""
+    text = _matching(r"[^\s\"\\$]+", "a flake reference without blanks, quotes, backslashes and dollar signs")(value)
+    if not re.search(r"/[0-9a-f]{40}($|\?)|[?&](rev=[0-9a-f]{40}|narHash=sha256-)", text):
+        raise ValueError(
+            "it is a locked flake reference, such as github:NixOS/nixpkgs/<40 hexadecimal digits>; a branch is another "
+            "nixpkgs tomorrow, and so another builder on each Mac"
+        )
+    return text
+
+
+def _host_key(value: Any) -> str:
+    text = _matching(
+        r"ssh-\S+ [A-Za-z0-9+/=]+( .*)?", "one line of a public key, such as `ssh-ed25519 AAAA… root@builder`"
+    )(value)
+    Machine(uri="ssh-ng://builder", host_key=text)
+    return text
+
+
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_PATH = r"/[A-Za-z0-9._/-]+"
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "nix_state",
+        "present",
+        _choice("present", "absent"),
+        "`present`: Nix is installed where there is none, and adopted where there is one, of whatever flavour. `absent` "
+        "uninstalls it and DELETES ITS STORE; it wants linux_builder_state: absent as well.",
+    ),
+    Variable(
+        "nix_installer_version",
+        "2.35.2",
+        _matching(r"\d+\.\d+\.\d+", "a version such as 2.35.2"),
+        "The release of the NixOS nix-installer; it carries the Nix of the same number. For Macs without Nix.",
+    ),
+    Variable(
+        "nix_installer_source",
+        "https://github.com/NixOS/nix-installer/releases/download/{version}/nix-installer-aarch64-darwin",
+        _matching(
+            r"(https?://[^\s'\"]+|/[^\s'\"]+)", "an http(s) URL, or the absolute path of a file that is on the Mac"
+        ),
+        "Where a Mac gets the installer: a URL (a mirror of your own will do) or a file that is on the Mac already. "
+        "`{version}` stands for nix_installer_version.",
+    ),
+    Variable(
+        "nix_installer_sha256",
+        "",
+        _matching(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case"),
+        "The SHA-256 of that installer, checked on the Mac before any of it runs. Empty: no Nix is installed anywhere.",
+    ),
+    Variable(
+        "nix_extra_conf",
+        (),
+        _list(r"[^\n]+", "a line for nix.conf"),
+        "Lines that the installer adds to the configuration of a Nix that it installs.",
+    ),
+    Variable(
+        "linux_builder_state",
+        "present",
+        _choice("present", "absent"),
+        "`absent` takes the builder back, with its VM's disk, and puts back what was there before. Nix stays.",
+    ),
+    Variable(
+        "linux_builder_nixpkgs",
+        "",
+        _locked,
+        "The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release "
+        "channel, whose builder the binary cache has.",
+    ),
+    Variable(
+        "linux_builder_nixpkgs_release",
+        "",
+        _matching(r"(\d\d\.\d\d)?", "a release such as 25.11"),
+        "The release that revision belongs to. Needed for Intel Macs: 26.05 is the last that knows them.",
+    ),
+    Variable("linux_builder_cores", 4, _whole(1, 64), "Processor cores of the VM."),
+    Variable("linux_builder_memory", "6GiB", Size.parse, "Memory of the VM."),
+    Variable(
+        "linux_builder_disk",
+        "60GiB",
+        Size.parse,
+        "The most that the VM's disk may grow to. It counts when the disk is made; an existing one keeps its size.",
+    ),
+    Variable(
+        "linux_builder_port",
+        31422,
+        _whole(1024, 65535),
+        "The TCP port of 127.0.0.1 on which the builder's sshd is reached. 31022, 31122, 31222 and 2222 are what other "
+        "builders use.",
+    ),
+    Variable(
+        "linux_builder_systems",
+        (),
+        _list(r"(aarch64|x86_64)-linux", "aarch64-linux or x86_64-linux"),
+        "The systems it is registered for. Empty: the Linux that the Mac's own processor runs.",
+    ),
+    Variable(
+        "linux_builder_max_jobs",
+        None,
+        _optional(_whole(1, 64)),
+        "How many builds run in it at once. Not set: as many as it has cores.",
+    ),
+    Variable("linux_builder_speed_factor", 1, _whole(1, 1000), "Its weight among several builders."),
+    Variable(
+        "linux_builder_features",
+        ("benchmark", "big-parallel"),
+        _list(_WORD, "the name of a feature"),
+        "The system features that it is registered with.",
+    ),
+    Variable(
+        "linux_builder_use_substitutes",
+        True,
+        _flag,
+        "Whether builders fetch from the binary cache themselves (`builders-use-substitutes`) instead of being sent "
+        "everything by the Mac.",
+    ),
+    Variable(
+        "linux_builder_host_key",
+        STOCK_HOST_KEY,
+        _host_key,
+        "The public host key of the guest, which is the only one that Nix accepts. The stock builder's is known to all.",
+    ),
+    Variable(
+        "linux_builder_certificates",
+        "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt",
+        _matching(_PATH, "the absolute path of a file on the Mac"),
+        "The CA certificates, on the Mac, that the guest is to trust: with a TLS-intercepting proxy, a bundle that has "
+        "the proxy's.",
+    ),
+    Variable(
+        "linux_builder_start_limit",
+        300,
+        _whole(10, 3600),
+        "Seconds that the VM may take until it answers.",
+    ),
+    Variable(
+        "linux_builder_build",
+        "after changes",
+        _choice("after changes", "always", "never"),
+        "When a run ends with a real Linux build through the builder.",
+    ),
+)
+
+_BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
+
+
+def values(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[WrongVariable, ...]]:
+    """Every variable's value, from what was given and the defaults; and all that is wrong, not just the first of it.
+
+    Names that do not begin like ours are somebody else's and left alone. A variable that is wrong is not among the
+    values.
+    """
+    wrong = list(_unknown(given))
+    good: dict[str, Any] = {}
+    for variable in VARIABLES:
+        value = given.get(variable.name, variable.default)
+        try:
+            good[variable.name] = variable.read(value)
+        except ValueError as error:
+            wrong.append(WrongVariable(variable.name, value, str(error)))
+    return good, tuple(wrong)
+
+
+def _unknown(given: Mapping[str, Any]) -> Iterator[WrongVariable]:
+    for name, value in given.items():
+        if name.startswith(PREFIXES) and name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            meant = f"; {near[0]} was meant?" if near else f"; they are {', '.join(_BY_NAME)}"
+            yield WrongVariable(name, value, f"there is no such variable{meant}")

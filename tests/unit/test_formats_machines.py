@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""/etc/nix/machines: the laws of editing over generated files, models of both of Nix's parsers, and real Nix once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from builderfleet.plugin_utils.formats import machines
+from builderfleet.plugin_utils.formats.machines import Machine
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tests.unit.foreign_files import files
+
+BAKED_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb root@nixos"
+BAKED_KEY_ENCODED = (
+    "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig"
+    "cm9vdEBuaXhvcwo="
+)
+OURS = Machine(
+    uri="ssh-ng://builderfleet",
+    systems=("aarch64-linux", "x86_64-linux"),
+    ssh_key="/etc/nix/builderfleet_ed25519",
+    max_jobs=4,
+    supported_features=("big-parallel", "kvm"),
+    host_key=BAKED_KEY,
+)
+OTHER = Machine(uri="ssh-ng://builderfleet", max_jobs=2)
+FOREIGN_LINES = [
+    b"# other builders",
+    b"# a ; b",
+    b"  # indented comment",
+    b"ssh-ng://linux-builder aarch64-linux /etc/nix/builder_ed25519 4 - - - " + BAKED_KEY_ENCODED.encode(),
+    b"\tmac2.example\tx86_64-darwin",
+    b"ssh://a x86_64-linux;ssh://b",
+    b"ssh://a ; ssh://b # both",
+    b"ssh://a ; ",
+    b"@/etc/nix/more",
+    b" @/etc/nix/more",
+    b"ssh://a - - 0",
+    b"ssh://a - - 1 0.5",
+    b"ssh://a - - 1 1 - - not_base64!",
+    b"ssh-ng://builderfleet2 aarch64-linux",
+]
+OUR_LINES = [
+    OURS.line(),
+    b"  " + OURS.line() + b" # edited by hand",
+    OTHER.line(),
+    b"ssh-ng://builderfleet - - no-number",
+    b"ssh-ng://builderfleet;ssh://theirs x86_64-linux",
+    b"ssh://theirs ; ssh-ng://builderfleet # why",
+    b"# ssh-ng://builderfleet was here",
+]
+FOREIGN_FILES = files(FOREIGN_LINES)
+FILES = files([*FOREIGN_LINES, *OUR_LINES])
+Fields = tuple[bytes, ...]
+
+
+def fields(entry: bytes) -> Fields:
+    tokens = [token for token in entry.replace(b"\t", b" ").replace(b"\r", b" ").split(b" ") if token]
+    if not tokens or tokens[0] == b"-":
+        raise ValueError("bad machine specification")
+    return tuple(tokens[:8])
+
+
+def read_by_old_parser(data: bytes) -> list[Fields]:
+    """nix_configuration §2, "old": splits at both separators first, strips nothing, then looks for comments."""
+    entries = (piece for line in data.split(b"\n") for piece in line.split(b";") if piece)
+    codes = [entry.partition(b"#")[0] for entry in entries]
+    return [fields(code) for code in codes if code and not code.startswith(b"@")]
+
+
+def read_by_new_parser(data: bytes) -> list[Fields]:
+    """The fixed one: comments first, then `;`, and blanks around an entry mean nothing."""
+    entries = (piece.strip(b" \t\r") for line in data.split(b"\n") for piece in line.partition(b"#")[0].split(b";"))
+    return [fields(entry) for entry in entries if entry and not entry.startswith(b"@")]
+
+
+def is_ours(entry: Fields) -> bool:
+    return entry[0] == OURS.uri.encode()
+
+
+@given(FOREIGN_FILES)
+@example(b"")
+@example(b"no final newline")
+def test_what_is_put_in_comes_out_again(data: bytes) -> None:
+    edited = machines.with_machine(data, OURS)
+    assert edited != data
+    assert machines.without_machine(edited, OURS.uri) == data
+
+
+@given(FILES, st.sampled_from([OURS, OTHER]))
+def test_adding_again_changes_nothing(data: bytes, machine: Machine) -> None:
+    edited = machines.with_machine(data, machine)
+    assert machines.with_machine(edited, machine) == edited
+    assert [found for _, found in machines.machines(edited) if found.uri == machine.uri] == [machine]
+
+
+@given(FILES)
+def test_taking_out_again_changes_nothing(data: bytes) -> None:
+    without = machines.without_machine(data, OURS.uri)
+    assert machines.without_machine(without, OURS.uri) == without
+    assert not any(is_ours(entry) for entry in entries_of(without))
+
+
+def entries_of(data: bytes) -> list[Fields]:
+    """Like the fixed parser, but it goes on behind what it cannot read."""
+    entries = (piece.strip(b" \t\r") for line in data.split(b"\n") for piece in line.partition(b"#")[0].split(b";"))
+    return [tuple(entry.replace(b"\t", b" ").split(b" ")) for entry in entries if entry]
+
+
+def comments(data: bytes) -> list[bytes]:
+    return [line.partition(b"#")[2] for line in data.split(b"\n") if b"#" in line]
+
+
+@given(FILES, st.sampled_from([OURS, OTHER]))
+def test_every_foreign_line_machine_and_comment_survives(data: bytes, machine: Machine) -> None:
+    for edited in (machines.with_machine(data, machine), machines.without_machine(data, machine.uri)):
+        remaining = iter(edited.split(b"\n"))
+        for line in data.split(b"\n"):
+            assert OURS.uri.encode() in line or line in remaining, "a foreign line is gone or has moved"
+        assert comments(edited) == comments(data)
+        assert [e for e in entries_of(edited) if not is_ours(e)] == [e for e in entries_of(data) if not is_ours(e)]
+
+
+@given(FILES, st.sampled_from([OURS, OTHER]))
+def test_no_problem_is_made(data: bytes, machine: Machine) -> None:
+    before = sorted(problem.text for problem in machines.problems(data))
+    after = [problem.text for problem in machines.problems(machines.with_machine(data, machine))]
+    without = [problem.text for problem in machines.problems(machines.without_machine(data, machine.uri))]
+    assert len(after) <= len(before)
+    assert len(without) <= len(before)
+
+
+@given(FILES)
+def test_both_parsers_read_a_file_without_problems_alike(data: bytes) -> None:
+    assume(not machines.problems(data))
+    edited = machines.with_machine(data, OURS)
+    assert read_by_old_parser(edited) == read_by_new_parser(edited)
+    (ours,) = [entry for entry in read_by_old_parser(edited) if is_ours(entry)]
+    assert machines.parse_line(b" ".join(ours)) == OURS
+    foreign = [entry for entry in read_by_old_parser(edited) if not is_ours(entry)]
+    assert foreign == [entry for entry in read_by_old_parser(data) if not is_ours(entry)]
+
+
+@given(FILES)
+def test_where_the_parsers_differ_there_is_a_problem(data: bytes) -> None:
+    try:
+        alike = read_by_old_parser(data) == read_by_new_parser(data)
+    except ValueError:
+        alike = False
+    assert alike or machines.problems(data)
+
+
+@given(FILES)
+def test_every_machine_is_listed_or_is_a_problem(data: bytes) -> None:
+    listed = {line for line, _ in machines.machines(data)} | {problem.line for problem in machines.problems(data)}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if any(not entry[0].startswith(b"@") for entry in entries_of(line)):
+            assert number in listed
+
+
+def test_the_line() -> None:
+    assert OURS.line() == (
+        b"ssh-ng://builderfleet aarch64-linux,x86_64-linux /etc/nix/builderfleet_ed25519 4 1 big-parallel,kvm - "
+        + BAKED_KEY_ENCODED.encode()
+    )
+    assert OTHER.line() == b"ssh-ng://builderfleet - - 2 1 - - -"
+    assert machines.parse_line(OURS.line()) == OURS
+
+
+def test_the_baked_host_key_has_the_well_known_encoding() -> None:
+    assert machines.encoded_host_key(BAKED_KEY) == BAKED_KEY_ENCODED
+    assert machines.encoded_host_key(BAKED_KEY + "\n") == BAKED_KEY_ENCODED
+
+
+def test_our_first_line_is_replaced_in_place_and_others_go() -> None:
+    data = b"a\n\tssh-ng://builderfleet x # note\nb\nssh-ng://builderfleet\nssh-ng://builderfleet # second\nc"
+    assert machines.with_machine(data, OTHER) == b"a\n\t" + OTHER.line() + b" # note\nb\n# second\nc"
+
+
+def test_a_neighbour_on_the_same_line_stays() -> None:
+    assert machines.without_machine(b"ssh://a ; ssh-ng://builderfleet # c\n", OURS.uri) == b"ssh://a # c\n"
+    assert machines.without_machine(b"ssh-ng://builderfleet;ssh://a\n", OURS.uri) == b"ssh://a\n"
+
+
+def test_a_machine_in_a_comment_is_not_one() -> None:
+    data = b"# ssh-ng://builderfleet - - 2\n"
+    assert machines.machines(data) == ()
+    assert machines.without_machine(data, OURS.uri) == data
+
+
+def test_foreign_machines_are_read_as_nix_reads_them() -> None:
+    found = machines.machines(b"mac2 x86_64-darwin - 2 1.5 a,b c\n\n/srv/store\nauto\nssh://x;ssh://y - -\n")
+    assert found == (
+        (1, Machine("ssh://mac2", ("x86_64-darwin",), "", 2, 1.5, ("a", "b"), ("c",))),
+        (3, Machine("/srv/store")),
+        (4, Machine("auto")),
+        (5, Machine("ssh://x")),
+        (5, Machine("ssh://y")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"   ", "nothing but blanks"),
+        (b"\r", "nothing but blanks"),
+        (b"  # comment", "nothing but blanks"),
+        (b"ssh://a ; ", "nothing but blanks"),
+        (b"# a ; b", "in a comment"),
+        (b"ssh://a; @/etc/more", "blank before '@'"),
+        (b"- x86_64-linux", "store URI"),
+        (b"ssh://a - - many", "max_jobs"),
+        (b"ssh://a - - 0", "max_jobs"),
+        (b"ssh://a - - 1 -2", "speed_factor"),
+        (b"ssh://a - - 1 0.5", "no whole number"),
+        (b"ssh://a - - 1 1 - - c3NoL", "host_key"),
+    ],
+)
+def test_problems_name_the_line_and_what_is_wrong(line: bytes, words: str) -> None:
+    (problem,) = machines.problems(b"# fine\nssh://ok\n" + line + b"\nssh://ok2\n")
+    assert problem.line == 3
+    assert words in problem.reason
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"uri": "builder"},
+        {"uri": ""},
+        {"uri": "ssh://a b"},
+        {"uri": "ssh://a;b"},
+        {"systems": ("a,b",)},
+        {"systems": ("",)},
+        {"ssh_key": "/a key"},
+        {"ssh_key": "/a#key"},
+        {"max_jobs": 0},
+        {"max_jobs": True},
+        {"max_jobs": "4"},
+        {"speed_factor": 0},
+        {"speed_factor": float("nan")},
+        {"supported_features": ("a b",)},
+        {"mandatory_features": ("-",)},
+        {"host_key": "AAAA"},
+        {"host_key": "ssh-ed25519 A\nssh-ed25519 B"},
+    ],
+)
+def test_a_machine_that_cannot_be_written_is_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"wanted .* saw "):
+        Machine(**({"uri": "ssh://a"} | arguments))  # type: ignore[arg-type]
+
+
+def test_a_broken_speed_factor_is_read_but_not_written() -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        Machine("ssh://a", speed_factor=1.5).line()
+
+
+TOML = b'version = 1\n\n[machines.a]\nuri = "ssh://a"\n'
+
+
+def test_toml_is_recognised_and_refused() -> None:
+    assert machines.is_toml(TOML)
+    for data in (b"", b"# version = 1\n", OURS.line(), b"\xff", b"ssh://a x86_64-linux\n"):
+        assert not machines.is_toml(data)
+    with pytest.raises(ValueError, match="TOML"):
+        machines.with_machine(TOML, OURS)
+    with pytest.raises(ValueError, match="TOML"):
+        machines.without_machine(TOML, OURS.uri)
+
+
+def test_inline_builders() -> None:
+    assert machines.inline_builders("ssh://a x - 4 ; @/etc/nix/machines;;ssh://b\n ssh://c # no ; ssh://d") == (
+        "ssh://a x - 4",
+        "@/etc/nix/machines",
+        "ssh://b",
+        "ssh://c",
+    )
+    assert machines.inline_builders("") == ()
+
+
+@pytest.mark.skipif(
+    shutil.which("nix-build") is None, reason="no nix-build on this machine: the build hook cannot be asked"
+)
+@pytest.mark.parametrize("line", [b"# fine", b"  # an indented comment", b"ssh://a - - 1 1 - - not_base64!"])
+def test_the_real_build_hook_reads_our_line_and_fails_where_a_problem_is(tmp_path: Path, line: bytes) -> None:
+    data = machines.with_machine(b"ssh://nowhere.invalid riscv64-linux - 3 2 one,two two\n" + line, OURS)
+    shown = ask_build_hook(tmp_path, data)
+    if machines.problems(data):
+        assert b"bad machine specification" in shown
+    else:
+        assert b"2 available machines" in shown
+        assert b"(riscv64-linux, 3, one, two, two)" in shown or b"(riscv64-linux, 3, one,two, two)" in shown
+        assert b"(aarch64-linux, x86_64-linux, 4, big-parallel, kvm, )" in shown.replace(b",x", b", x").replace(
+            b",k", b", k"
+        )
+
+
+def ask_build_hook(directory: Path, machines_file: bytes) -> bytes:
+    """What nix-build says about a derivation for a system that nobody offers: the hook lists the machines it read."""
+    (directory / "machines").write_bytes(machines_file)
+    (directory / "nix.conf").write_text("build-users-group =\nsandbox = false\nsubstituters =\n")
+    expression = 'derivation { name = "x"; system = "nobody-offers-this"; builder = "/bin/sh"; }'
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NIX_")}
+    environment |= {
+        "NIX_CONF_DIR": str(directory),
+        "NIX_USER_CONF_FILES": "",
+        "NIX_STORE_DIR": str(directory / "store"),
+        "NIX_STATE_DIR": str(directory / "state"),
+        "NIX_LOG_DIR": str(directory / "log"),
+    }
+    command = ["nix-build", "--no-out-link", "--builders", f"@{directory}/machines", "-E", expression]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode != 0
+    return done.stderr
