@@ -61,7 +61,8 @@ def confined(host: Host, session: Session) -> Iterator[None]:
         logger.debug(traceback.format_exc())
         session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
     if session.failure:
-        host.log_styled(f"{session.failure.outcome.word}: {session.failure}", fg="red", log_func=logger.error)
+        for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
+            host.log_styled(line, fg="red", log_func=logger.error)
 
 
 def replay(host: Host, session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:

@@ -48,14 +48,14 @@ def _prepare() -> Session:
     if wrong:
         session = SESSIONS[host.name] = Session((), who())
         with confined(host, session):
-            raise SessionError("; ".join(f"{host.name}: {each}" for each in wrong))
+            raise SessionError("\n".join(map(str, wrong)))
     else:
         session = begin(host, resources)
     if not session.failure:
         with confined(host, session):
             refused = refusals(session)
             if refused:
-                raise SessionError("; ".join(f"{host.name}: {each}" for each in refused))
+                raise SessionError("\n".join(map(str, refused)))
     if session.failure:
         host.state.fail_hosts({_real(host)})
     return session

@@ -134,12 +134,27 @@ class Session:
         """How the run ended, from what the Mac said last."""
         if self.failure:
             return self.failure.outcome
-        plan = self.plan()
+        try:
+            plan = self.plan()
+        except SessionError as error:
+            return error.outcome
         if plan.changes:
             return Outcome.WOULD_CHANGE
         if plan.blocked:
             return Outcome.REBOOT_NEEDED if all(each.reboot for each in plan.blocked) else Outcome.NEEDS_PERSON
         return Outcome.CHANGED if self.made else Outcome.CONVERGED
+
+    def remark(self) -> str:
+        """What a report says beside the outcome: why it failed, what was made, or what would be; a line each."""
+        if self.failure:
+            return str(self.failure)
+        if self.made:
+            return "\n".join(change.summary for change in self.made)
+        try:
+            steps = [step for _, step in self.plan().steps]
+        except SessionError as error:
+            return str(error)
+        return "\n".join(step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps)
 
 
 def _last_lines(text: str, count: int = 12) -> str:

@@ -85,6 +85,11 @@ def test_how_it_ended(line: str, code: int | None, signal: str | None) -> None:
     assert (job.last_exit_code, job.last_signal, job.pid, job.runs) == (code, signal, None, None)
 
 
+def test_only_lines_with_one_tab_are_the_jobs_own() -> None:
+    job = launchctl.parse_print("system/a = {\n\tstate = exited\n\t\tpid = 7\nruns = 7\n}\n")
+    assert (job.pid, job.runs) == (None, None)
+
+
 @pytest.mark.parametrize(
     "text",
     [

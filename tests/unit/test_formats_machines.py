@@ -183,9 +183,25 @@ def test_our_first_line_is_replaced_in_place_and_others_go() -> None:
     assert machines.with_machine(data, OTHER) == b"a\n\t" + OTHER.line() + b" # note\nb\n# second\nc"
 
 
+def test_our_line_is_put_right_where_only_newer_parsers_read_it_as_meant() -> None:
+    assert machines.with_machine(OTHER.uri.encode() + b"\t-\t-\t2", OTHER) == OTHER.uri.encode() + b"\t-\t-\t2"
+    assert machines.with_machine(OTHER.uri.encode() + b" - - 2 1.0", OTHER) == OTHER.line()
+
+
 def test_a_neighbour_on_the_same_line_stays() -> None:
     assert machines.without_machine(b"ssh://a ; ssh-ng://builderfleet # c\n", OURS.uri) == b"ssh://a # c\n"
     assert machines.without_machine(b"ssh-ng://builderfleet;ssh://a\n", OURS.uri) == b"ssh://a\n"
+
+
+@pytest.mark.parametrize("rest", [b"", b" ", b" ; ", b"\r"])
+def test_no_line_of_blanks_is_left_behind(rest: bytes) -> None:
+    line = b" ssh-ng://builderfleet ;" + rest
+    assert machines.without_machine(b"a\n" + line + b"\nb", OURS.uri) == b"a\nb"
+    assert machines.without_machine(b"a\n" + line + b"# why\nb", OURS.uri) == b"a\n# why\nb"
+
+
+def test_a_file_of_our_line_alone_becomes_empty() -> None:
+    assert machines.without_machine(OURS.line(), OURS.uri) == b""
 
 
 def test_a_machine_in_a_comment_is_not_one() -> None:
@@ -218,7 +234,8 @@ def test_foreign_machines_are_read_as_nix_reads_them() -> None:
         (b"ssh://a - - many", "max_jobs"),
         (b"ssh://a - - 0", "max_jobs"),
         (b"ssh://a - - 1 -2", "speed_factor"),
-        (b"ssh://a - - 1 0.5", "no whole number"),
+        (b"ssh://a - - 1 0.5", "whole number"),
+        (b"ssh://a - - 1 1.0", "whole number"),
         (b"ssh://a - - 1 1 - - c3NoL", "host_key"),
     ],
 )

@@ -113,6 +113,13 @@ def test_a_file_without_final_newline_gets_one_before_our_line() -> None:
     assert nix_conf.with_setting(b"", "b", "2") == b"b = 2\n"
 
 
+def test_names_and_values_at_the_edges() -> None:
+    assert nix_conf.with_setting(b"a =  b # c\n", "a", "") == b"a = # c\n"
+    assert nix_conf.value(b"a=b  = c", "a=b") == "c"
+    assert nix_conf.with_setting(b"a=b  = c", "a=b", "d") == b"a=b  = d"
+    assert nix_conf.value(b"include = c", "include") is None
+
+
 def test_taking_out_what_is_not_there_changes_nothing() -> None:
     assert nix_conf.without_setting(b"a = 1\n", "b", "2") == b"a = 1\n"
 

@@ -95,6 +95,8 @@ def test_a_pattern_that_would_be_read_otherwise_is_refused(pattern: str) -> None
         (b"#Include /etc/ssh/ssh_config.d/*", False),
         (b"Include /etc/ssh/ssh_config.d/100-*", False),
         (b"Include /etc/ssh/*", False),
+        (b"Include /a # /etc/ssh/ssh_config.d/*", False),
+        (b"Include /a \0 /etc/ssh/ssh_config.d/*", False),
         (b"Includes /etc/ssh/ssh_config.d/*", False),
         (b"", False),
     ],

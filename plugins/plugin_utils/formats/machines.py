@@ -116,7 +116,7 @@ def machines(data: bytes) -> tuple[tuple[int, Machine], ...]:
 
 
 def with_machine(data: bytes, machine: Machine) -> bytes:
-    """`data` with this machine in it once; the same bytes if it is already so, however it is written.
+    """`data` with this machine in it once; the same bytes if it is already so, if every Nix reads it.
 
     The first machine with this URI is replaced where it stands, others are taken out; without one a line is added at
     the end, where a file without a final newline stays without (see `lines`), so that `without_machine` restores it.
@@ -144,7 +144,7 @@ def without_machine(data: bytes, uri: str) -> bytes:
     _refuse_toml(data)
     wanted = _normal_uri(to_bytes(uri))
     edited = (_without_entries(line, _entries_of(line, wanted)) for line in text_lines.split(data))
-    return text_lines.join([line for line in edited if line is not None] or [b""])
+    return text_lines.join([line for line in edited if line is not None])
 
 
 def problems(data: bytes) -> tuple[Problem, ...]:
@@ -218,7 +218,8 @@ def _with_first(line: bytes, machine: Machine, replacement: bytes, placed: bool)
     if not ours:
         return line, placed
     surplus = ours if placed else ours[1:]
-    if not placed and _machine(ours[0].text) != machine:
+    # Equal is not enough: a speed factor of 1.0 is 1, but stops every remote build with Nix before 2.20.
+    if not placed and (_machine(ours[0].text) != machine or any(_reasons_of_machine(ours[0].text))):
         segments = _code(line).split(b";")
         segments[ours[0].segment] = segments[ours[0].segment].replace(ours[0].text, replacement, 1)
         line = b";".join(segments) + line[len(_code(line)) :]
@@ -279,8 +280,7 @@ def _speed(field: bytes) -> float:
         return 1
     if not re.fullmatch(rb"[0-9]{1,9}(\.[0-9]{1,9})?", field):
         raise ValueError(_wanted("a positive number in the fifth field", "speed_factor", to_text(field)))
-    speed = float(field)
-    return int(speed) if speed.is_integer() else speed
+    return float(field) if b"." in field else int(field)
 
 
 def _decoded_host_key(field: bytes) -> str:
@@ -331,7 +331,7 @@ def _reasons_of_machine(text: bytes) -> Iterator[str]:
         yield str(error)
         return
     if not isinstance(machine.speed_factor, int):
-        yield "the speed factor is no whole number: all remote builds fail with Nix before 2.20"
+        yield "the speed factor is not written as a whole number: all remote builds fail with Nix before 2.20"
 
 
 def _refuse_toml(data: bytes) -> None:

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pyinfra's view of inventory/: the same hosts, groups and variables that Ansible sees.
+
+BUILDERFLEET_INVENTORY names other sources, separated by colons; ANSIBLE_VAULT_PASSWORD_FILE is honoured.
+"""
+
+import os
+from pathlib import Path
+
+from plugins.shared_inventory import load
+
+_sources = os.environ.get("BUILDERFLEET_INVENTORY", str(Path(__file__).with_name("inventory"))).split(":")
+_vault = [file for file in [os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")] if file]
+_hosts = load(_sources, _vault)
+
+_groups: dict[str, list[tuple[str, dict[str, object]]]] = {"macs": []}
+for _host in _hosts:
+    for _group in _host.groups or ("ungrouped",):
+        _name = _group.replace("-", "_")
+        _groups.setdefault(_name, []).append((_host.name, {**_host.variables, **_host.connection}))
+
+globals().update(_groups)

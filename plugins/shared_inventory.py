@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory as Ansible sees it, for pyinfra: hosts, groups and variables by Ansible's own rules.
+
+Ansible is asked in a child process: imported into pyinfra's it would meet gevent's patches (`facts/ansible §5`). Its
+Python interface is not promised to be stable, so it is used here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_MAGIC = ("ansible_", "inventory_", "group_", "groups", "omit", "playbook_dir", "hostvars")
+
+# Ansible's words for how to connect, and pyinfra's (facts/ansible §5).
+_CONNECTION = {
+    "ansible_host": "ssh_hostname",
+    "ansible_user": "ssh_user",
+    "ansible_port": "ssh_port",
+    "ansible_password": "ssh_password",
+    "ansible_ssh_private_key_file": "ssh_key",
+    "ansible_become_password": "_sudo_password",
+}
+
+
+class InventoryError(Exception):
+    """The inventory cannot be read. The text is Ansible's."""
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryHost:
+    """A host with its groups and its variables, rendered; `connection` in pyinfra's words."""
+
+    name: str
+    groups: tuple[str, ...]
+    variables: dict[str, Any]
+    connection: dict[str, Any]
+
+
+def load(sources: Sequence[str], vault_password_files: Sequence[str] = ()) -> list[InventoryHost]:
+    """All hosts of the sources. Raises InventoryError."""
+    command = [sys.executable, "-m", __name__, json.dumps([list(sources), list(vault_password_files)])]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        raise InventoryError(f"Ansible cannot read the inventory {', '.join(sources)}: {child.stderr.strip()[-2000:]}")
+    return [
+        InventoryHost(each["name"], tuple(each["groups"]), _own(each["variables"]), _connection(each["variables"]))
+        for each in json.loads(child.stdout)
+    ]
+
+
+def _own(variables: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in variables.items() if not name.startswith(_MAGIC)}
+
+
+def _connection(variables: dict[str, Any]) -> dict[str, Any]:
+    return {theirs: variables[ours] for ours, theirs in _CONNECTION.items() if variables.get(ours) is not None}
+
+
+def _ask_ansible(sources: list[str], vault_password_files: list[str]) -> list[dict[str, Any]]:
+    from ansible.cli import CLI
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.template import Templar
+    from ansible.vars.manager import VariableManager
+
+    init_plugin_loader()
+    loader = DataLoader()
+    if vault_password_files:
+        secrets = CLI.setup_vault_secrets(
+            loader, vault_ids=[], vault_password_files=vault_password_files, ask_vault_pass=False, auto_prompt=False
+        )
+        loader.set_vault_secrets(secrets)
+    inventory = InventoryManager(loader=loader, sources=sources)
+    manager = VariableManager(loader=loader, inventory=inventory)
+    hosts = []
+    for host in inventory.get_hosts():
+        variables = manager.get_vars(host=host, include_hostvars=False)
+        templar = Templar(loader=loader, variables=variables)
+        wanted = {
+            name: json.loads(json.dumps(templar.template(value)))
+            for name, value in variables.items()
+            if name in _CONNECTION or not name.startswith(_MAGIC)
+        }
+        groups = [group.name for group in host.get_groups() if group.name not in ("all", "ungrouped")]
+        hosts.append({"name": host.name, "groups": groups, "variables": wanted})
+    return hosts
+
+
+if __name__ == "__main__":
+    json.dump(_ask_ansible(*json.loads(sys.argv[1])), sys.stdout)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""launchctl: the client of launchd, and the few verbs that need no launchd (`macos_commands §2.1`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from . import shared
+
+_ERRORS = {
+    2: "No such file or directory",
+    3: "No such process",
+    5: "Input/output error",
+    36: "Operation now in progress",
+    37: "Operation already in progress",
+    113: "Could not find specified service",
+    119: "Service is disabled",
+    122: "Path had bad ownership/permissions",
+    125: "Domain does not support specified action",
+}
+
+
+def main(arguments: list[str]) -> int:
+    verb = arguments[0] if arguments else "help"
+    if verb == "managername":
+        print("Background" if _in_ssh_session() else "System")
+        return 0
+    if verb == "error" and len(arguments) == 2 and arguments[1].isdigit():
+        number = int(arguments[1])
+        print(f"{number}: {_ERRORS.get(number) or shared.unmodelled('error ' + arguments[1])}")
+        return 0
+    if verb == "version":
+        print("Darwin Bootstrapper Version 7.0.0 (simulated)")
+        return 0
+    status, text = ask(arguments)
+    if status == -1:
+        shared.unmodelled(text)
+    if text:
+        # The legacy verbs end with 0 and say what went wrong on standard error.
+        legacy = verb in ("load", "unload")
+        print(text, file=sys.stderr if status or legacy else sys.stdout)
+    return status
+
+
+def ask(arguments: list[str]) -> tuple[int, str]:
+    """What launchd answers: its status and its text."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(shared.LAUNCHD_SOCKET))
+        connection.sendall((json.dumps(arguments) + "\n").encode())
+        status, text = json.loads(connection.makefile("r").readline())
+    return int(status), str(text)
+
+
+def _in_ssh_session() -> bool:
+    """Whether sshd is among the callers' parents; a job of launchd's has only launchd above it."""
+    pid = os.getppid()
+    while pid > 1:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
+        if "(sshd" in fields[0]:
+            return True
+        pid = int(fields[1].split()[1])
+    return False

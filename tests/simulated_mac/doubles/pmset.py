@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pmset: where the power comes from (`macos_commands §1`)."""
+
+from __future__ import annotations
+
+from . import shared
+
+
+def main(arguments: list[str]) -> int:
+    if arguments != ["-g", "batt"]:
+        shared.unmodelled("verb")
+    print("Now drawing from 'AC Power'")
+    print(" -InternalBattery-0 (id=22806627)\t83%; charging; 1:00 remaining present: true")
+    return 0

@@ -1,0 +1,29 @@
+#!/.simulated-mac/debian/usr/bin/dash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=dash source=strict.sh
+# ls: -G colours, -T shows the whole time, -O and -e and -@ show what files here do not have
+name=ls
+. /.simulated-mac/userland/strict.sh
+strict ABCFGHLOPRSTabcdefghiklmnopqrstux1@ D "$@"
+whole_time='' number=$#
+while [ "$number" -gt 0 ]; do
+  word=$1
+  shift; number=$((number - 1))
+  case $word in
+    -?*)
+      letters='' rest=${word#-}
+      while [ -n "$rest" ]; do
+        letter=${rest%"${rest#?}"} rest=${rest#?}
+        case $letter in
+          [GPe@]) ;;
+          T) whole_time=1 ;;
+          [OD]) refuse "-$letter is not modelled" "$word" "$@" ;;
+          *) letters=$letters$letter ;;
+        esac
+      done
+      [ -z "$letters" ] || set -- "$@" "-$letters" ;;
+    *) set -- "$@" "$word" ;;
+  esac
+done
+if [ -n "$whole_time" ]; then set -- --time-style='+%b %e %H:%M:%S %Y' "$@"; fi
+exec "$hidden/bin/ls" "$@"

@@ -1,0 +1,52 @@
+#!/.simulated-mac/debian/usr/bin/dash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=dash source=strict.sh
+# stat -f FORMAT, as BSD has it; -c and --format are GNU's (macos_commands §6)
+name=stat
+. /.simulated-mac/userland/strict.sh
+strict FLnq f "$@"
+format='' links='' newline='\n' given=''
+while getopts FLnqf: option; do
+  case $option in
+    f) format=$OPTARG given=1 ;;
+    L) links=-L ;;
+    n) newline='' ;;
+    *) refuse "-$option" "$@" ;;
+  esac
+done
+[ -n "$given" ] || refuse "without -f" "$@"
+shift $((OPTIND - 1))
+left=$format translated=''
+while [ -n "$left" ]; do
+  case $left in
+    %Lp*) translated=$translated%a left=${left#%Lp} ;;
+    %OLp*) translated=$translated%a left=${left#%OLp} ;;
+    %Mp%Lp*) translated=$translated%a left=${left#%Mp%Lp} ;;
+    %Sp*) translated=$translated%A left=${left#%Sp} ;;
+    %Su*) translated=$translated%U left=${left#%Su} ;;
+    %Sg*) translated=$translated%G left=${left#%Sg} ;;
+    %HT*) translated=$translated%F left=${left#%HT} ;;
+    %u*) translated=$translated%u left=${left#%u} ;;
+    %g*) translated=$translated%g left=${left#%g} ;;
+    %z*) translated=$translated%s left=${left#%z} ;;
+    %m*) translated=$translated%Y left=${left#%m} ;;
+    %a*) translated=$translated%X left=${left#%a} ;;
+    %c*) translated=$translated%Z left=${left#%c} ;;
+    %l*) translated=$translated%h left=${left#%l} ;;
+    %d*) translated=$translated%d left=${left#%d} ;;
+    %i*) translated=$translated%i left=${left#%i} ;;
+    %N*) translated=$translated%n left=${left#%N} ;;
+    %n*) translated=$translated'\n' left=${left#%n} ;;
+    %t*) translated=$translated'\t' left=${left#%t} ;;
+    %%*) translated=$translated%% left=${left#%%} ;;
+    %*) refuse "format $left is not modelled" "$@" ;;
+    *) translated=$translated${left%"${left#?}"} left=${left#?} ;;
+  esac
+done
+case $format in
+  *%HT*)
+    # GNU writes "regular file" and "directory" where BSD has them with capitals.
+    "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" |
+      "$hidden/bin/sed" 's/regular empty file/Regular File/; s/regular file/Regular File/; s/directory/Directory/; s/symbolic link/Symbolic Link/' ;;
+  *) exec "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" ;;
+esac
