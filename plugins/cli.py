@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the return value is its exit code."""
     parser = argparse.ArgumentParser("builderfleet", description=_ABOUT, epilog=_CODES, add_help=True)
     parser.add_argument("command", choices=["rollout"])
-    known, rest = parser.parse_known_args(arguments)
+    _, rest = parser.parse_known_args(arguments)
     return rollout(rest)
 
 

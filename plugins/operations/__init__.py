@@ -1,6 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pyinfra's front end: one operation a resource, and the deploy that does it all."""
+"""pyinfra's front end: one operation a resource, and `linux_builder`, the deploy that does it all."""
 
+from .builder_vm import builder_vm
+from .launchd_daemon import launchd_daemon
+from .linux_build import linux_build
 from .linux_builder import linux_builder
+from .nix_installation import nix_installation
+from .nix_machine import nix_machine
+from .nix_setting import nix_setting
+from .ssh_host import ssh_host
+from .ssh_keypair import ssh_keypair
 
-__all__ = ["linux_builder"]
+__all__ = [
+    "builder_vm",
+    "launchd_daemon",
+    "linux_build",
+    "linux_builder",
+    "nix_installation",
+    "nix_machine",
+    "nix_setting",
+    "ssh_host",
+    "ssh_keypair",
+]

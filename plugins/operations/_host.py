@@ -19,7 +19,7 @@ from typing import Any
 
 import gevent
 from paramiko.ssh_exception import SSHException
-from pyinfra import logger
+from pyinfra import context, logger
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
@@ -192,3 +192,20 @@ def _without_delay(host: Host) -> None:
     transport = _transport(host)
     if transport is not None and isinstance(transport.sock, socket.socket):
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def converge(resource: Resource) -> Generator[PyinfraCommand, None, None]:
+    """One resource by itself: ask, compare, make the changes, and read back. What a single operation yields."""
+    host = context.host
+    session = begin(host, (resource,))
+    if session.failure:
+        yield FunctionCommand(_failed, (), {})
+        return
+    yield from replay(host, session, resource)
+    if session.made and not session.failure:
+        yield FunctionCommand(_release, (session,), {})
+
+
+def _release(state: State, host: Host, session: Session) -> bool:
+    release(host, session)
+    return session.failure is None

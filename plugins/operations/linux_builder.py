@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import logger
-from pyinfra.api.deploy import deploy
-from pyinfra.api.operation import operation
-from pyinfra.context import host
 from pyinfra.api.command import FunctionCommand, PyinfraCommand
+from pyinfra.api.deploy import deploy
 from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
 from pyinfra.api.state import State, StateStage
+from pyinfra.context import host
 
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.resource import Resource

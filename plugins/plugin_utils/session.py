@@ -126,7 +126,7 @@ class Session:
             raise SessionError(
                 f"{step.summary}. {step.remedy}", Outcome.REBOOT_NEEDED if step.reboot else Outcome.NEEDS_PERSON
             )
-        if step is not None and self.made and self.made[-1].summary == step.summary:
+        if step is not None and step.summary in [change.summary for change in self.made]:
             raise SessionError(f"{step.summary}: it was done, but the Mac still says that it has to be done")
         return step
 
@@ -154,7 +154,9 @@ class Session:
             steps = [step for _, step in self.plan().steps]
         except SessionError as error:
             return str(error)
-        return "\n".join(step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps)
+        return "\n".join(
+            step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
+        )
 
 
 def _last_lines(text: str, count: int = 12) -> str:

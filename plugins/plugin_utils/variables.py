@@ -94,7 +94,9 @@ def _list(pattern: str, what: str) -> Callable[[Any], tuple[str, ...]]:
 
 
 def _locked(value: Any) -> str:
-    """A flake reference that always means the same: one with a revision or a hash."""
+    """A flake reference that always means the same: one with a revision or a hash; or none."""
+    if value == "":
+        return ""
     text = _matching(r"[^\s\"\\$]+", "a flake reference without blanks, quotes, backslashes and dollar signs")(value)
     if not re.search(r"/[0-9a-f]{40}($|\?)|[?&](rev=[0-9a-f]{40}|narHash=sha256-)", text):
         raise ValueError(

@@ -10,10 +10,11 @@ from ..asking import Replies, Request, Unknown, greet, run
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that listens: its PID, its process group, its command's name, and the addresses it listens on."""
+    """A process that listens: its PID, its process group, its parent, its command's name, and where it listens."""
 
     pid: int
     group: int
+    parent: int
     command: str
     addresses: tuple[str, ...]
 
@@ -25,7 +26,7 @@ class Listeners:
     port: int
 
     def requests(self) -> tuple[Request, ...]:
-        return (run("/usr/sbin/lsof", "-nP", f"-iTCP:{self.port}", "-sTCP:LISTEN", "-Fpgcn", limit=20),)
+        return (run("/usr/sbin/lsof", "-nP", f"-iTCP:{self.port}", "-sTCP:LISTEN", "-FpgRcn", limit=20),)
 
     def answer(self, replies: Replies) -> tuple[Process, ...]:
         ran = replies.ran(0)
@@ -40,7 +41,13 @@ class Listeners:
                 processes[-1].setdefault(field, []).append(value)
         try:
             return tuple(
-                Process(int(each["p"][0]), int(each["g"][0]), each["c"][0], tuple(each.get("n", ())))
+                Process(
+                    pid=int(each["p"][0]),
+                    group=int(each["g"][0]),
+                    parent=int(each["R"][0]),
+                    command=each["c"][0],
+                    addresses=tuple(each.get("n", ())),
+                )
                 for each in processes
             )
         except (KeyError, ValueError) as error:

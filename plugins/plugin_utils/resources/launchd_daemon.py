@@ -157,12 +157,16 @@ class LaunchdDaemon:
             )
         )
         diffs = () if as_wanted else (diff(self.path, found, wanted),)
-        reload = loaded.job is None or loaded.disabled or self._is_other(found, loaded, definition)
+        reload = loaded.job is None or self._is_other(found, loaded, definition)
         if reload:
             verb = "load" if loaded.job is None else "reload"
             yield Change(f"{verb} {self.title}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120)
         elif write:
             yield Change(f"put {self.path} right", write, diffs)
+        if loaded.disabled and not reload:
+            yield Change(
+                f"enable {self.title} for the next boot", f"/bin/launchctl enable system/{quote(self.label)}\n"
+            )
         if self.answers_on is not None:
             if reload or not answers[Greeting(self.answers_on)]:
                 yield Change(

@@ -39,7 +39,13 @@ def desired(given: Mapping[str, Any]) -> tuple[tuple[Resource, ...], tuple[Wrong
 
 
 def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
-    if value["nix_state"] == "absent" and value["linux_builder_state"] != "absent":
+    if value["linux_builder_state"] == "absent":
+        return
+    if not value["linux_builder_nixpkgs"]:
+        yield WrongVariable(
+            "linux_builder_nixpkgs", "", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
+        )
+    if value["nix_state"] == "absent":
         yield WrongVariable(
             "nix_state", "absent", "a builder without Nix is of no use: say linux_builder_state: absent as well"
         )
@@ -103,6 +109,7 @@ def _absent(value: Mapping[str, Any]) -> tuple[Resource, ...]:
     """The same in the opposite order; the state directory, which remembers what was there before, goes last."""
     nix = (_nix(value),) if value["nix_state"] == "absent" else ()
     return (
+        MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False),
         NixSetting(name="builders-use-substitutes", value="true", present=False),
         NixMachine(uri=URI, present=False),
         LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=60, present=False),

@@ -29,14 +29,18 @@ _PEERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacRequirements:
-    """A Mac that can run the builder that is asked for. It changes nothing: it refuses, or needs a person."""
+    """A Mac that can run the builder that is asked for. It changes nothing: it refuses, or needs a person.
 
-    cores: int
-    memory: Size
-    port: int
+    To take a builder back (not `present`), it need only be a Mac, and the session root's.
+    """
+
     label: str
+    port: int
+    cores: int = 1
+    memory: Size | None = None
     nixpkgs_release: str = ""
     installer_sha256: str = ""
+    present: bool = True
 
     @property
     def title(self) -> str:
@@ -56,14 +60,16 @@ class MacRequirements:
                 "Run `./rollout` to try builderfleet against a simulated Mac, or name Macs in the inventory",
             )
             return
+        if mac.uid != 0:
+            yield Refused("become", False, f"the session has uid {mac.uid}, not root", "Use sudo (pyinfra: _sudo=True)")
+        if not self.present:
+            return
         yield from self._of_the_mac(mac)
         yield from self._of_the_size(mac)
         if not answers[NixVersion()]:
             yield from self._of_the_installer(mac)
 
     def _of_the_mac(self, mac: MacFacts) -> Iterator[Refused]:
-        if mac.uid != 0:
-            yield Refused("become", False, f"the session has uid {mac.uid}, not root", "Use sudo (pyinfra: _sudo=True)")
         if mac.version < OLDEST_MACOS:
             yield Refused(
                 "macOS", mac.version_text, f"macOS {OLDEST_MACOS[0]} is the oldest that is supported", "Update that Mac"
@@ -91,7 +97,7 @@ class MacRequirements:
             )
 
     def _of_the_size(self, mac: MacFacts) -> Iterator[Refused]:
-        if self.memory.bytes > mac.memory // 2:
+        if self.memory is not None and self.memory.bytes > mac.memory // 2:
             has = f"{mac.memory / 2**30:.0f}GiB"
             yield Refused(
                 "linux_builder_memory",
@@ -121,10 +127,12 @@ class MacRequirements:
             )
 
     def changes(self, answers: Answers) -> Iterator[Step]:
+        if not self.present:
+            return
         loaded = answers[LaunchdJob(self.label)].job
         ours = loaded.pid if loaded else None
         for process in answers[Listeners(self.port)]:
-            if ours is None or process.group != ours:
+            if ours is None or ours not in (process.pid, process.group, process.parent):
                 whose = f" (it is the port of {_PEERS[self.port]})" if self.port in _PEERS else ""
                 yield Blocked(
                     f"port {self.port} is taken by {process.command} (pid {process.pid}){whose}",

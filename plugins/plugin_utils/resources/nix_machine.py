@@ -111,4 +111,5 @@ class NixMachine:
                 (diff(MACHINES.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, without)),),
             )
         inline = answers[NixConfiguration()].settings.get("builders", "")
-        yield from NixSetting(name="builders", value=inline, present=False).changes(answers)
+        if inline == _INCLUDE or inline.endswith(f";{_INCLUDE}"):
+            yield from NixSetting(name="builders", value=inline, present=False).changes(answers)

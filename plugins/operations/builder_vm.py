@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The builder VM's program, keys directory and start script."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import operation
+
+from ..plugin_utils.resources.builder_vm import CERTIFICATES, BuilderVm
+from ..plugin_utils.size import Size
+from ._host import converge
+
+
+@operation()
+def builder_vm(
+    nixpkgs: str,
+    cores: int = 4,
+    memory: str = "6GiB",
+    disk: str = "60GiB",
+    port: int = 31422,
+    key: str = "/etc/nix/builderfleet_ed25519",
+    label: str = "org.builderfleet.linux-builder",
+    alias: str = "builderfleet",
+    certificates: str = CERTIFICATES,
+    present: bool = True,
+) -> Generator[PyinfraCommand, None, None]:
+    """
+    Realise nixpkgs' ``darwin.linux-builder`` with the host's settings made to measure; launchd_daemon runs it.
+
+    + nixpkgs: a locked flake reference
+    + cores: processor cores
+    + memory: a size such as ``6GiB``
+    + disk: the most that its disk may grow to, a size
+    + port: of 127.0.0.1, for its sshd
+    + key: path of the client's key pair on the Mac
+    + label: of the launchd daemon that runs it
+    + alias: the ssh host of the guest, through which it is asked to shut down
+    + certificates: path of the CA certificates that the guest trusts
+    + present: False removes it with its disk
+
+    **Example:**
+
+    .. code:: python
+
+        from builderfleet.operations import builder_vm
+
+        builder_vm(name="Builder VM", nixpkgs="github:NixOS/nixpkgs/<revision>", cores=4, memory="6GiB", _sudo=True)
+    """
+    yield from converge(
+        BuilderVm(
+            nixpkgs=nixpkgs,
+            cores=cores,
+            memory=Size.parse(memory),
+            disk=Size.parse(disk),
+            port=port,
+            key=key,
+            label=label,
+            alias=alias,
+            certificates=certificates,
+            present=present,
+        )
+    )

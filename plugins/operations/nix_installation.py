@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nix: installed where there is none, adopted where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import operation
+
+from ..plugin_utils.resources.nix_installation import NixInstallation
+from ._host import converge
+
+
+@operation()
+def nix_installation(
+    version: str,
+    source: str,
+    sha256: str,
+    extra_conf: tuple[str, ...] = (),
+    present: bool = True,
+) -> Generator[PyinfraCommand, None, None]:
+    """
+    Have Nix on the Mac: installed by the NixOS nix-installer where there is none, adopted where there is one.
+
+    + version: the installer's release, which carries the Nix of the same number
+    + source: where the Mac gets the installer: a URL, or the path of a file that is on it
+    + sha256: the SHA-256 of the installer, checked on the Mac before any of it runs
+    + extra_conf: lines for nix.conf, for a Nix that is installed now
+    + present: False uninstalls Nix and deletes its store
+
+    **Example:**
+
+    .. code:: python
+
+        from builderfleet.operations import nix_installation
+
+        nix_installation(
+            name="Nix",
+            version="2.35.2",
+            source="https://mirror.example/nix-installer-aarch64-darwin",
+            sha256="<64 hexadecimal digits>",
+            _sudo=True,
+        )
+    """
+    yield from converge(
+        NixInstallation(version=version, source=source, sha256=sha256, extra_conf=tuple(extra_conf), present=present)
+    )
