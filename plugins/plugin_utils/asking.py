@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from .shell import quote
 from .transcript import END, Transcript
 
 AnswerT = TypeVar("AnswerT")
@@ -146,9 +147,10 @@ class Answers:
 # one by one, so that the slowest, not their sum, is what a Mac needs. A command that outlives its limit is killed with
 # what it started: macOS has no timeout(1), and `diskutil` and `nix` do hang (facts/drift D27).
 _PROBE = r"""
-use strict; use MIME::Base64; use IO::Socket::INET; use POSIX ();
-my ($token, $count) = @ARGV; $| = 1; binmode STDOUT;
-sub record { my ($key, $field, $value) = @_; print "$token $key $field ", encode_base64($value, ""), "\n"; $count++ }
+use strict; use MIME::Base64; use IO::Socket::INET; use POSIX ":sys_wait_h"; use Digest::SHA;
+my ($token, $status) = @ARGV; my $count = 0; my $digest = Digest::SHA->new(256); $| = 1; binmode STDOUT;
+sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "") . "\n";
+  print $line; $digest->add($line); $count++ }
 sub kind { my ($path) = @_;
   if (!lstat $path) { return $!{ENOENT} || $!{ENOTDIR} ? "absent" : undef }
   -l _ ? "link" : -d _ ? "directory" : -f _ ? "file" : "other" }
@@ -160,43 +162,56 @@ sub file { my ($key, $path, $content) = @_;
     open(my $file, "<", $path) or do { record($key, "unknown", "cannot read $path: $!"); return };
     binmode $file; local $/; my $data = <$file>; record($key, "content", defined $data ? $data : "") }
   if ($kind eq "link") { record($key, "target", readlink $path); record($key, "resolves", -e $path ? 1 : 0) }
-  if ($kind ne "absent") { record($key, "mode", sprintf "%o", $is[2] & 07777); record($key, "uid", $is[4]); record($key, "gid", $is[5]) }
+  if ($kind ne "absent") {
+    record($key, "mode", sprintf "%o", $is[2] & 07777); record($key, "uid", $is[4]); record($key, "gid", $is[5]) }
   record($key, "kind", $kind) }
 sub start { my ($limit, @command) = @_;
   pipe(my $out, my $out_end) && pipe(my $err, my $err_end) or return { unknown => "no pipe: $!" };
   my $child = fork; return { unknown => "cannot fork: $!" } unless defined $child;
   if (!$child) {
-    setpgrp; open STDIN, "<", "/dev/null"; open STDOUT, ">&", $out_end; open STDERR, ">&", $err_end; close $_ for $out, $err;
+    setpgrp; close $_ for $out, $err;
+    open STDIN, "<", "/dev/null"; open STDOUT, ">&", $out_end; open STDERR, ">&", $err_end;
     exec { $command[0] } @command; POSIX::_exit($!{ENOENT} ? 127 : 126) }
-  return { child => $child, out => $out, err => $err, until => time + $limit, limit => $limit, name => $command[0] } }
-sub collect { my ($key, $job) = @_;
-  if ($job->{unknown}) { record($key, "unknown", $job->{unknown}); return }
-  my ($late, %data, %name) = (0); my $read = "";
-  for (qw(out err)) { vec($read, fileno $job->{$_}, 1) = 1; $data{$_} = "" }
-  my $open = 2;
-  while ($open) {
-    my $left = $job->{until} - time; my $ready = $read;
-    if ($left <= 0 || !select $ready, undef, undef, $left) { $late = 1; last }
-    for (qw(out err)) {
-      my $number = fileno $job->{$_}; next unless defined $number && vec($read, $number, 1) && vec($ready, $number, 1);
-      if (!sysread $job->{$_}, $data{$_}, 65536, length $data{$_}) { vec($read, $number, 1) = 0; $open-- } } }
+  close $_ for $out_end, $err_end;
+  return { child => $child, out => $out, err => $err, out_data => "", err_data => "", until => time + $limit,
+    limit => $limit, name => $command[0] } }
+sub finish { my ($job, $late) = @_; my $key = $job->{key};
   kill "KILL", -$job->{child} if $late;
-  waitpid $job->{child}, 0; my $status = $?;
-  if ($late) { record($key, "unknown", "$job->{name} took longer than $job->{limit} seconds and was ended"); return }
-  $status = $status & 127 ? 128 + ($status & 127) : $status >> 8;
-  record($key, "output", $data{out}); record($key, "errors", $data{err}); record($key, "status", $status) }
+  if ($late) { waitpid $job->{child}, 0;
+    record($key, "unknown", "$job->{name} took longer than $job->{limit} seconds and was ended"); return }
+  my $status = $job->{status} & 127 ? 128 + ($job->{status} & 127) : $job->{status} >> 8;
+  record($key, "output", $job->{out_data}); record($key, "errors", $job->{err_data}); record($key, "status", $status) }
+sub collect { my @jobs = @_;
+  while (@jobs) {
+    my ($read, %end) = ("");
+    for my $job (@jobs) { for (qw(out err)) { my $end = $job->{$_} or next;
+      vec($read, fileno $end, 1) = 1; $end{fileno $end} = [$job, $_] } }
+    select $read, undef, undef, 0.1;
+    for (keys %end) { my ($job, $name) = @{$end{$_}}; next unless vec($read, $_, 1);
+      sysread($job->{$name}, $job->{"${name}_data"}, 65536, length $job->{"${name}_data"}) or close delete $job->{$name} }
+    my @left;
+    for my $job (@jobs) {
+      if (!$job->{out} && !$job->{err} && waitpid($job->{child}, WNOHANG) == $job->{child}) {
+        $job->{status} = $?; finish($job, 0) }
+      elsif (time > $job->{until}) { finish($job, 1) }
+      else { push @left, $job } }
+    @jobs = @left } }
 sub greeting { my ($key, $limit, $port) = @_;
   my $said = ""; my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $port, Timeout => $limit);
   if ($socket) { my $ready = ""; vec($ready, fileno $socket, 1) = 1;
     sysread $socket, $said, 255 if select $ready, undef, undef, $limit }
   record($key, "open", $socket ? 1 : 0); record($key, "said", $said) }
+print "\n";
+record("script", "status", $status) if length $status;
 my (@jobs, @rest);
 while (my $line = <DATA>) { chomp $line; my ($key, $verb, @words) = split /\t/, $line;
-  if ($verb eq "run") { push @jobs, [$key, start(@words)] } else { push @rest, [$key, $verb, @words] } }
-for (@rest) { my ($key, $verb, @words) = @$_;
-  if ($verb eq "greet") { greeting($key, @words) } else { file($key, @words, $verb eq "read") } }
-collect(@$_) for @jobs;
-print "$token END $count\n";
+  if ($verb ne "run") { push @rest, [$key, $verb, @words]; next }
+  my $job = start(@words); $job->{key} = $key;
+  if ($job->{unknown}) { record($key, "unknown", $job->{unknown}) } else { push @jobs, $job } }
+for (@rest) { my ($key, $verb, @words) = @$_; file($key, @words, $verb eq "read") if $verb ne "greet" }
+collect(@jobs);
+for (@rest) { my ($key, $verb, @words) = @$_; greeting($key, @words) if $verb eq "greet" }
+print "$token END $count ", $digest->hexdigest, "\n";
 """.replace("END", END).strip()
 
 
@@ -210,10 +225,13 @@ class Probe(Generic[AnswerT]):
         requests = {request for question in self.questions for request in question.requests()}
         return {request: str(number) for number, request in enumerate(sorted(requests, key=lambda each: each.line))}
 
-    def script(self, token: str, before: int = 0) -> str:
-        """The body of the script; its records carry the token (letters and digits), and so did `before` others."""
+    def script(self, token: str, status: str = "") -> str:
+        """The body of the script; its records carry the token (letters and digits).
+
+        `status` is a word of shell: the exit status of what ran before, to be recorded as that of the script.
+        """
         lines = "".join(f"{number}\t{request.line}\n" for request, number in self._numbered().items())
-        return f"/usr/bin/perl - {token} {before} <<'PROBE'\n{_PROBE}\n__END__\n{lines}PROBE\n"
+        return f"/usr/bin/perl - {token} {status or quote('')} <<'PROBE'\n{_PROBE}\n__END__\n{lines}PROBE\n"
 
     def answers(self, transcript: Transcript) -> Answers:
         """The answers that its transcript holds."""

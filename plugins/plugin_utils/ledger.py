@@ -41,11 +41,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The ledger: foreign files by path, the directories that we made, and whether the Nix installation is ours."""
+    """The ledger: foreign files by path, and the directories above ours that we made."""
 
     files: Mapping[str, Entry] = field(default_factory=dict)
     made: tuple[str, ...] = ()
-    installed_nix: str = ""
 
     def dump(self) -> bytes:
         value = {"version": 1, **asdict(self)}
@@ -61,13 +60,27 @@ def ledger(answers: Answers) -> Ledger:
         value: dict[str, Any] = json.loads(found.content or b"")
         if value.pop("version") != 1:
             raise ValueError("it is of a later version")
-        files = {path: Entry(**entry) for path, entry in value.pop("files").items()}
-        return Ledger(files, tuple(value["made"]), value["installed_nix"])
+        files = {path: _entry(entry) for path, entry in value.pop("files").items()}
+        made = value["made"]
+        if not isinstance(made, list) or not all(isinstance(each, str) for each in made):
+            raise TypeError("`made` is no list of paths")
+        return Ledger(files, tuple(made))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Unknown(
             f"{LEDGER.path} is damaged ({error}); it says what was on this Mac before: put it back from a backup, "
             "or remove it if nothing has to be restored"
         ) from error
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    entry = Entry(**value)
+    for name, wanted in (("existed", bool), ("exact", bool), ("after", str), ("backup", str), ("former", dict)):
+        if not isinstance(getattr(entry, name), wanted):
+            raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
+    for name in ("mode", "uid", "gid"):
+        if type(getattr(entry, name)) is not int:
+            raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
+    return entry
 
 
 def directories(answers: Answers) -> str:
@@ -94,10 +107,12 @@ def edited(
     *,
     check: str = "",
     former: Mapping[str, str | None] | None = None,
+    readable: bool = False,
 ) -> str:
     """The script that edits a foreign file, remembering first what it was.
 
     `former` holds the values of settings that are replaced; what the ledger already remembers of them stays.
+    `readable`: everybody has to be able to read it.
     """
     found, book = answers[file], ledger(answers)
     entry = book.files.get(file.path) or _first_seen(file, found)
@@ -114,6 +129,7 @@ def edited(
         )
     remember = written(answers, replace(book, files={**book.files, file.path: entry}))
     mode, uid, gid = (found.mode, found.uid, found.gid) if not found.absent else (0o644, 0, 0)
+    mode |= 0o444 if readable else 0
     return backup + remember + replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check)
 
 
@@ -140,29 +156,42 @@ class _Anything(Found):
 ANYTHING = _Anything(Kind.ABSENT)
 
 
-def taken_back(answers: Answers, file: File, without_ours: bytes) -> str:
-    """The script that puts a foreign file back as it was, and forgets it; empty when there is nothing to do.
+def taken_back(answers: Answers, file: File, without_ours: bytes, setting: str | None = None) -> str:
+    """The script that puts a foreign file back as it was, and forgets it.
 
-    `without_ours` is what stands there now less our part: it is written where others changed the file after us.
+    `without_ours` is what stands there now less our part: it is written where others changed the file after us, and
+    where more of ours is to stay in it: `setting` is the one that goes, of those that are remembered.
     """
     found, book = answers[file], ledger(answers)
+    if found.kind not in (Kind.FILE, Kind.ABSENT):
+        raise Unknown(f"{file.path} is a {found.kind.value} now, and was a file")
     entry = book.files.get(file.path)
-    forget = ""
-    if entry is not None:
-        others = {path: each for path, each in book.files.items() if path != file.path}
-        forget = written(answers, replace(book, files=others))
-        forget += f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n" if entry.backup else ""
-        if entry.exact and found.seen == entry.after:
-            return (_restored(file.path, found, entry) if entry.existed else removed(file.path, found)) + forget
-    if found.absent or found.content == without_ours:
-        return forget
-    return replaced(file.path, found, without_ours, mode=found.mode, uid=found.uid, gid=found.gid) + forget
+    if entry is None:
+        return "" if found.absent else _rewritten(file.path, found, without_ours)
+    others = {name: value for name, value in entry.former.items() if name != setting}
+    files = {path: each for path, each in book.files.items() if path != file.path}
+    if setting is not None and others:
+        files[file.path] = replace(entry, after=hashlib.sha256(without_ours).hexdigest(), former=others)
+        return written(answers, replace(book, files=files)) + _rewritten(file.path, found, without_ours)
+    # The file first: a run that is cut off in between finds that nothing of ours is in it, and forgets it then.
+    forget = written(answers, replace(book, files=files))
+    forget += f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n" if entry.backup else ""
+    if entry.exact and found.seen == entry.after:
+        return (_restored(file.path, found, entry) if entry.existed else removed(file.path, found)) + forget
+    return _rewritten(file.path, found, without_ours) + forget
+
+
+def _rewritten(path: str, found: Found, data: bytes) -> str:
+    if found.absent or found.content == data:
+        return ""
+    return replaced(path, found, data, mode=found.mode, uid=found.uid, gid=found.gid)
 
 
 def _restored(path: str, found: Found, entry: Entry) -> str:
-    """The script that puts a backup back byte for byte; it needs not travel for that."""
-    where, what = quote(path), quote(found.seen)
+    """The script that puts a backup back byte for byte; it need not travel for that. Its name begins its hash."""
+    where, what, backup = quote(path), quote(found.seen), quote(f"{BACKUPS}/{entry.backup}")
     return (
-        f"/usr/bin/base64 < {quote(f'{BACKUPS}/{entry.backup}')} | "
-        f"stage {where} {what} {entry.mode:04o} {entry.uid} {entry.gid}\ncommit {where} {what}\n"
+        f"case $(/usr/bin/shasum -a 256 {backup}) in {entry.backup.rsplit('.', 1)[1]}*) ;;"
+        f" *) fail '{BACKUPS}/{entry.backup} is missing or damaged: {path} stays as it is' ;; esac\n"
+        f"stage {where} {what} {entry.mode:04o} {entry.uid} {entry.gid} {backup}\ncommit {where} {what}\n"
     )

@@ -23,8 +23,6 @@ from .outcome import Outcome
 from .resource import Blocked, Change, Plan, Resource, Step
 from .transcript import Transcript, TranscriptError
 
-_STATUS = "script"
-
 
 class SessionError(Exception):
     """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet."""
@@ -64,11 +62,7 @@ class Session:
         """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
         self._token = secrets.token_hex(8)
         change_script = shell.guarded(change.script, run=self.run, who=self.who)
-        return shell.wrap(
-            f"(\n{change_script})\nstatus=$?\n"
-            f'printf "{self._token} {_STATUS} status "; printf "%s" "$status" | /usr/bin/base64\n'
-            + self._probe().script(self._token, before=1)
-        )
+        return shell.wrap(f"(\n{change_script})\nstatus=$?\n" + self._probe().script(self._token, '"$status"'))
 
     def release(self) -> str:
         """The script that gives the Mac's lock back, and asks everything again."""
@@ -86,7 +80,7 @@ class Session:
             hint = _last_lines(errors)
             raise SessionError(f"{error}" + (f"; it said: {hint}" if hint else "")) from error
         self._answers = self._probe().answers(transcript)
-        status = int(transcript.fields(_STATUS).get("status", b"0"))
+        status = int(transcript.fields("script").get("status", b"0"))
         if status == shell.LOCKED:
             raise SessionError(_last_lines(errors) or "locked by another run", Outcome.LOCKED)
         if status != 0:
@@ -126,7 +120,7 @@ class Session:
             raise SessionError(
                 f"{step.summary}. {step.remedy}", Outcome.REBOOT_NEEDED if step.reboot else Outcome.NEEDS_PERSON
             )
-        if step is not None and step.summary in [change.summary for change in self.made]:
+        if step is not None and [change.summary for change in self.made].count(step.summary) > 1:
             raise SessionError(f"{step.summary}: it was done, but the Mac still says that it has to be done")
         return step
 

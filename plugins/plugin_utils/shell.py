@@ -50,17 +50,17 @@ fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 staged() { printf '%s/.%s.builderfleet-new' "${1%/*}" "${1##*/}"; }
 
-# files VERB PATH SEEN [MODE UID GID]: the bytes of a staged file come in on standard input, base64
+# files VERB PATH SEEN [MODE UID GID [FROM]]: the bytes of a staged file are those of the file FROM, or come in on
+# standard input, base64
 files() {
   /usr/bin/perl -MMIME::Base64 -MDigest::SHA -e '
     use strict; use Fcntl;
-    my ($verb, $path, $seen, $mode, $uid, $gid) = @ARGV;
+    my ($verb, $path, $seen, $mode, $uid, $gid, $from) = @ARGV;
     my ($directory, $name) = $path =~ m{^(.*)/([^/]+)$};
     my $staged = "$directory/.$name.builderfleet-new";
     sub flush { my ($file) = @_;
       require IO::Handle; $file->flush; $^O eq "darwin" and fcntl($file, 51, 0); $file->sync or die "cannot flush: $!\n" }
-    sub flush_directory { opendir(my $d, $directory) or return; open(my $f, "<", $directory) or return;
-      require IO::Handle; $f->sync }
+    sub flush_directory { open(my $entries, "<", $directory) or return; require IO::Handle; $entries->sync }
     my $now = "absent";
     if (-l $path) { $now = "link" }
     elsif (-d $path) { $now = "directory" }
@@ -68,7 +68,10 @@ files() {
     if ($seen ne "any" && $now ne $seen) {
       print STDERR "$path has changed since it was looked at: it was $seen, it is $now; run again\n"; exit 76 }
     if ($verb eq "stage") {
-      local $/; my $data = decode_base64(<STDIN>);
+      my $data = "";
+      if (defined $from) { open(my $source, "<", $from) or die "cannot read $from: $!\n"; binmode $source; local $/;
+        $data = <$source>; defined $data or die "cannot read $from: $!\n" }
+      else { local $/; $data = decode_base64(<STDIN>) }
       unlink $staged;
       sysopen(my $file, $staged, O_WRONLY | O_CREAT | O_EXCL, 0600) or die "cannot write $staged: $!\n";
       binmode $file; print $file $data or die "cannot write $staged: $!\n";
@@ -86,10 +89,11 @@ stage() { files stage "$@"; }
 commit() { files commit "$@"; }
 discard() { files discard "$@"; }
 
-# keep MODE UID GID PATH...: a directory, made when it is missing
+# directory MODE UID GID PATH: made when it is missing
 directory() {
   [ -d "$4" ] || mkdir -m "$1" "$4" || fail "cannot make the directory $4"
-  chown "$2:$3" "$4" && chmod "$1" "$4" || fail "cannot set owner and mode of $4"
+  chown "$2:$3" "$4" || fail "cannot set the owner of $4"
+  chmod "$1" "$4" || fail "cannot set the mode of $4"
 }
 
 # the bytes that come in as base64; its own tool knows them as -d or -D, by the version of macOS
@@ -110,10 +114,18 @@ limit() {
 # The kernel holds the lock for as long as the script runs (flock goes with the process, however it ends); between two
 # scripts of one run a lease of a few seconds stands in the file. So a run that died blocks nobody for long.
 _LOCK = r"""
-# lock RUN WHO PATIENCE LEASE
+# lock RUN WHO PATIENCE LEASE: descriptor 9 holds it until the script ends
 lock() {
   while :; do
     exec 9>>LOCK_FILE || fail "cannot open LOCK_FILE"
+    lease "$@" && return 0
+    status=$?
+    [ "$status" -eq 99 ] || exit "$status"
+  done
+}
+
+# lease RUN WHO PATIENCE LEASE: through descriptor 9; 99 when the file is not the one that is there any more
+lease() {
     /usr/bin/perl -e '
       use strict; use Fcntl qw(:flock);
       my ($run, $who, $patience, $lease) = @ARGV; my $give_up = time + $patience; my $holder = "";
@@ -133,10 +145,7 @@ lock() {
         select undef, undef, undef, 0.2;
       }
       truncate $lock, 0; require IO::Handle;
-      print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@" && return 0
-    status=$?
-    [ "$status" -eq 99 ] || exit "$status"
-  done
+      print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@"
 }
 """.replace("LOCK_FILE", LOCK_FILE)
 
@@ -153,7 +162,7 @@ def guarded(script: str, *, run: str, who: str) -> str:
         f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} {LEASE}\n"
         f"rm -f {PROOF_FILE}\n"
         f"{script.strip()}\n"
-        f"[ ! -e {LOCK_FILE} ] || lock {quote(run)} {quote(who)} 1 {LEASE}\n"
+        f"lease {quote(run)} {quote(who)} 0 {LEASE}\n"
     )
 
 

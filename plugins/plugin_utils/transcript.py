@@ -3,13 +3,14 @@
 
 A record is one line ``TOKEN key field base64``. The token is new for each script, so that a login banner, a message of
 the day or what a profile prints is never taken for an answer; the last record counts the others, so that a transcript
-that was cut off is recognised and refused as a whole.
+that was cut off is recognised and refused as a whole, and holds their SHA-256, so that a damaged one is as well.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -39,14 +40,16 @@ class Transcript:
         record is damaged.
         """
         records: dict[tuple[str, str], bytes] = {}
-        for line in text.splitlines():
-            words = line.strip("\r").split(" ")
+        digest = hashlib.sha256()
+        for line in text.split("\n"):
+            words = line.rstrip("\r").split(" ")
             if words[0] != token:
                 continue
-            if len(words) == 3 and words[1] == END:
-                if words[2] != str(len(records)):
-                    raise TranscriptError(f"wanted {words[2]} answers, saw {len(records)} {_sample(text)}")
+            if words[1:2] == [END]:
+                if words[2:] != [str(len(records)), digest.hexdigest()]:
+                    raise TranscriptError(f"wanted {words[2:3]} whole answers, saw {len(records)}: {_sample(text)}")
                 return cls(MappingProxyType(records))
+            digest.update(f"{' '.join(words)}\n".encode())
             try:
                 _, key, field, value = words
                 records[key, field] = base64.b64decode(value, validate=True)

@@ -75,7 +75,7 @@ def _flag(value: Any) -> bool:
 
 def _matching(pattern: str, what: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
             raise ValueError(f"it is {what}")
         return str(value)
 
@@ -97,7 +97,7 @@ def _locked(value: Any) -> str:
     """A flake reference that always means the same: one with a revision or a hash; or none."""
     if value == "":
         return ""
-    text = _matching(r"[^\s\"\\$]+", "a flake reference without blanks, quotes, backslashes and dollar signs")(value)
+    text = _matching(r"[^\s\"'`\\$]+", "a flake reference without blanks, quotes, backslashes and dollar signs")(value)
     if not re.search(r"/[0-9a-f]{40}($|\?)|[?&](rev=[0-9a-f]{40}|narHash=sha256-)", text):
         raise ValueError(
             "it is a locked flake reference, such as github:NixOS/nixpkgs/<40 hexadecimal digits>; a branch is another "

@@ -46,6 +46,11 @@ class Found:
     def has(self, mode: int, uid: int, gid: int) -> bool:
         return (self.mode, self.uid, self.gid) == (mode, uid, gid)
 
+    def with_content(self, content: bytes) -> Found:
+        """The same file with another content; one that is new is root's and readable for all."""
+        mode, uid, gid = (0o644, 0, 0) if self.absent else (self.mode, self.uid, self.gid)
+        return Found(Kind.FILE, mode, uid, gid, content)
+
     @property
     def metadata(self) -> str:
         return "absent" if self.absent else f"{self.kind.value} {self.mode:04o} {self.uid}:{self.gid}"

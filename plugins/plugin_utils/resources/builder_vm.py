@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..asking import Answers, Question, Replies, Request, run
+from ..asking import Answers, Question, Replies, Request, Unknown, look, run
 from ..files import diff, own_file
 from ..ledger import LEDGER, PARENT, STATE, ledger, written
-from ..questions.file import File, Found, Kind, Metadata
+from ..questions.file import File, Found, Kind, Metadata, found
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
@@ -53,11 +53,15 @@ class RootNames:
     """The names of the GC roots that are kept for builder VMs."""
 
     def requests(self) -> tuple[Request, ...]:
-        return (run("/bin/ls", ROOTS),)
+        return look(ROOTS), run("/bin/ls", ROOTS)
 
     def answer(self, replies: Replies) -> tuple[str, ...]:
-        ran = replies.ran(0)
-        return tuple(ran.output.split()) if ran.status == 0 else ()
+        ran = replies.ran(1)
+        if found(replies.only(0)).absent:
+            return ()
+        if ran.status != 0:
+            raise Unknown(f"ls {ROOTS} ended with status {ran.status}: {ran.errors.strip()}")
+        return tuple(ran.output.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +189,7 @@ wait "$vm"
         where, seen = quote(PUBLIC_KEY.path), quote(found.seen)
         yield Change(
             "hand the client's public key to the builder VM",
-            f"/usr/bin/base64 < {quote(self.key)}.pub | stage {where} {seen} 0444 0 0\ncommit {where} {seen}\n{restart}",
+            f"stage {where} {seen} 0444 0 0 {quote(self.key)}.pub\ncommit {where} {seen}\n{restart}",
         )
 
     def _program(self, answers: Answers) -> Iterator[Step]:
@@ -203,11 +207,12 @@ wait "$vm"
             ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
             f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"
             ' the binary cache: pin one that is"\n'
+            '[ -x "$program/bin/run-nixos-vm" ] ||'
+            ' fail "$program has no bin/run-nixos-vm: this nixpkgs is not one that builderfleet knows"\n'
             f"mkdir -p {ROOTS}\n"
-            f"/usr/bin/perl -e 'unlink $ARGV[2]; symlink $ARGV[0], $ARGV[2] and rename $ARGV[2], $ARGV[1] or die \"$!\\n\"'"
-            f' "$program" {root} {root}.new\n'
-            f"[ -x {root}/bin/run-nixos-vm ] || fail '{self.root} has no bin/run-nixos-vm: this nixpkgs is not one that"
-            " builderfleet knows'\n",
+            "/usr/bin/perl -e 'unlink $ARGV[2]; symlink($ARGV[0], $ARGV[2]) && rename($ARGV[2], $ARGV[1])"
+            f' or die "cannot make $ARGV[1]: $!\\n"\' "$program" {root} {root}.new\n'
+            f"[ -x {root}/bin/run-nixos-vm ] || fail 'the garbage collector came in between: run again'\n",
             (diff("builder.nix", _text(""), _text(self.expression())),),
             limit=3600,
             slow=True,

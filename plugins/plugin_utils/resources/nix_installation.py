@@ -10,22 +10,23 @@ that is there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..asking import Answers, Question
 from ..flavour import Flavour, Observed, flavour
 from ..formats.receipt import Receipt, ReceiptError, parse
-from ..ledger import LEDGER, PARENT, ledger, written
+from ..ledger import LEDGER, PARENT, directories
 from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
 from ..questions.nix import NixVersion
 from ..resource import Blocked, Change, Step
-from ..shell import quote
+from ..shell import STATE_DIRECTORY, quote
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
+BEGUN = Metadata(f"{STATE_DIRECTORY}/nix-installation-begun")
 _DETERMINATE, _LIX, _NIX = Metadata("/usr/local/bin/determinate-nixd"), Metadata("/nix/lix-installer"), Metadata("/nix")
 _STORE = Metadata("/nix/store")
 _JOBS = (
@@ -67,7 +68,7 @@ class NixInstallation:
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (Mac(), NixVersion(), RECEIPT, INSTALLER, _DETERMINATE, _LIX, _NIX, _STORE, _ACTIVATION)
-        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT)
+        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT, BEGUN)
         for label in _JOBS:
             yield plist_of(label)
 
@@ -75,6 +76,9 @@ class NixInstallation:
         try:
             found = self.flavour(answers)
         except ReceiptError as error:
+            if not answers[BEGUN].absent:
+                yield from self._install(answers, again=True)
+                return
             yield Blocked(
                 f"{RECEIPT.path} cannot be read: {error}", "See what happened to the installation on that Mac"
             )
@@ -98,7 +102,8 @@ class NixInstallation:
 
     def _converge(self, found: Flavour, answers: Answers) -> Iterator[Step]:
         receipt = _receipt(answers)
-        if ledger(answers).installed_nix and not (receipt and receipt.complete):
+        begun = not answers[BEGUN].absent and not (receipt and receipt.complete)
+        if begun and found in (Flavour.NONE, Flavour.PARTIAL, Flavour.LEFTOVERS, Flavour.SCRIPT):
             yield from self._install(answers, again=True)  # it was ours, and it was cut off
         elif found is Flavour.NONE:
             yield from self._install(answers)
@@ -128,14 +133,14 @@ class NixInstallation:
             return
         # An installer that finds a receipt, even of a failure, does nothing and succeeds: it must not find one.
         aside = f"[ ! -e {RECEIPT.path} ] || mv -f {RECEIPT.path} {RECEIPT.path}.unfinished\n" if again else ""
-        begun = written(answers, replace(ledger(answers), installed_nix=self.version))
         extra = " ".join(f"--extra-conf {quote(line)}" for line in self.extra_conf)
         yield Change(
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
-            f"{self._fetch()}{begun}{aside}"
+            f"{self._fetch()}{directories(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
             f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
             ' || fail "nix-installer ended with status $?"\n'
-            f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n",
+            f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n"
+            f"rm -f {BEGUN.path}\n",
             limit=3000,
             slow=True,
         )
@@ -143,20 +148,22 @@ class NixInstallation:
     def _fetch(self) -> str:
         """Shell that leaves a checked installer in "$folder": nothing of it runs before its hash is right."""
         if self.source.startswith("/"):
-            get = f'cp {quote(self.source)} "$folder/nix-installer"'
+            get = 'cp "$source" "$folder/nix-installer"'
         else:
             get = (
                 "/usr/bin/curl --fail --silent --show-error --location --retry 3 --max-time 600"
-                f' --output "$folder/nix-installer" {quote(self.source)}'
+                ' --output "$folder/nix-installer" "$source"'
             )
-        return (
-            "folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)\ntrap 'rm -rf \"$folder\"' EXIT\n"
-            f'{get} || fail "cannot get the installer from {self.source}"\n'
-            'is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d " " -f 1)\n'
-            f'[ "$is" = {quote(self.sha256)} ] || fail "the installer from {self.source} is not the one that is pinned:'
-            f' its SHA-256 is $is, nix_installer_sha256 says {self.sha256}; nothing of it was run"\n'
-            'chmod 0700 "$folder/nix-installer"\n'
-        )
+        return f"""
+folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+source={quote(self.source)} pinned={quote(self.sha256)}
+{get} || fail "cannot get the installer from $source"
+is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
+[ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \
+  "nix_installer_sha256 says $pinned; nothing of it was run"
+chmod 0700 "$folder/nix-installer"
+"""
 
     def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
         if found is Flavour.NONE:

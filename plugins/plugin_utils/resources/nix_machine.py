@@ -52,6 +52,8 @@ class NixMachine:
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         found = answers[MACHINES]
+        if not self.present and MACHINES.path not in ledger(answers).files and not _is_plain(found):
+            return  # another tool's, and nothing of ours is in it
         if found.kind not in (Kind.FILE, Kind.ABSENT):
             yield Blocked(
                 f"{MACHINES.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as "
@@ -86,8 +88,8 @@ class NixMachine:
         if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
             yield Change(
                 f"register {self.uri} in {MACHINES.path}",
-                edited(answers, MACHINES, data),
-                (diff(MACHINES.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, data)),),
+                edited(answers, MACHINES, data, readable=True),
+                (diff(MACHINES.path, found, found.with_content(data)),),
             )
         hidden = self._hidden(answers)
         if hidden is not None:
@@ -108,8 +110,12 @@ class NixMachine:
             yield Change(
                 f"take {self.uri} out of {MACHINES.path}",
                 taken_back(answers, MACHINES, without),
-                (diff(MACHINES.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, without)),),
+                (diff(MACHINES.path, found, found.with_content(without)),),
             )
         inline = answers[NixConfiguration()].settings.get("builders", "")
         if inline == _INCLUDE or inline.endswith(f";{_INCLUDE}"):
             yield from NixSetting(name="builders", value=inline, present=False).changes(answers)
+
+
+def _is_plain(found: Found) -> bool:
+    return found.absent or (found.kind is Kind.FILE and not machines.is_toml(found.content or b""))

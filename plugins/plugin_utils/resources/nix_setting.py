@@ -110,7 +110,7 @@ class NixSetting:
         return Change(
             f"set {self.name} in {file.path}",
             due + edited(answers, file, data, check=check, former=former) + RESTART_DAEMON,
-            (diff(file.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, data)),),
+            (diff(file.path, found, found.with_content(data)),),
             limit=300,
         )
 
@@ -124,7 +124,7 @@ class NixSetting:
 
     def _syntax_errors(self, answers: Answers) -> Blocked | None:
         """Lines of others that Nix does not read: reported, never touched. Ours are put right."""
-        for file in (NIX_CONF, CUSTOM_CONF):
+        for file in {NIX_CONF, self._file(answers)}:
             for problem in nix_conf.syntax_errors(answers[file].content or b""):
                 if not _is_ours(problem.text, self.name):
                     return Blocked(
@@ -156,12 +156,12 @@ class NixSetting:
             now = found.content or b""
             ours = nix_conf.value(now, self.name) == " ".join(self.value.split())
             without = nix_conf.without_setting(now, self.name, entry.former[self.name]) if ours else now
-            script = taken_back(answers, file, without)
+            script = taken_back(answers, file, without, self.name)
             restart = RESTART_DAEMON if answers[NixConfiguration()].installed else f"rm -f {RESTART_DUE.path}\n"
             yield Change(
                 f"put {self.name} in {file.path} back as it was",
                 f": > {RESTART_DUE.path}\n{script}{restart}",
-                (diff(file.path, found, Found(Kind.FILE, found.mode, found.uid, found.gid, without)),),
+                (diff(file.path, found, found.with_content(without)),),
                 limit=300,
             )
             return

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..asking import Answers, Question, Replies, Request, Unknown, run
-from ..files import diff, no_file, own_file
+from ..files import diff, in_the_way, no_file, own_file
 from ..formats import ssh_config
 from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
-from ..questions.file import File, Found, Kind
+from ..questions.file import File, Kind
 from ..resource import Blocked, Change, Step
 from ..shell import quote
 
@@ -97,7 +97,7 @@ class SshHost:
         yield Change(
             f"have {SSH_CONFIG.path} include {DIRECTORY}",
             edited(answers, SSH_CONFIG, data, check=f'/usr/bin/ssh -G -F "$new" {quote(self.alias)} >/dev/null'),
-            (diff(SSH_CONFIG.path, found, Found(Kind.FILE, 0o644, 0, 0, data)),),
+            (diff(SSH_CONFIG.path, found, found.with_content(data)),),
         )
 
     def _overridden(self, answers: Answers) -> Iterator[Step]:
@@ -115,6 +115,9 @@ class SshHost:
         yield from no_file(f"remove {self.title}", self.path, answers[File(self.path)])
         if SSH_CONFIG.path in ledger(answers).files:
             found = answers[SSH_CONFIG]
+            if found.kind not in (Kind.FILE, Kind.ABSENT):
+                yield in_the_way(SSH_CONFIG.path, found)
+                return
             without = ssh_config.without_include(found.content or b"")
             yield Change(f"put {SSH_CONFIG.path} back as it was", taken_back(answers, SSH_CONFIG, without))
 
