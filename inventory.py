@@ -7,7 +7,7 @@ BUILDERFLEET_INVENTORY names other sources, separated by colons; ANSIBLE_VAULT_P
 import os
 from pathlib import Path
 
-from plugins.shared_inventory import load
+from builderfleet.shared_inventory import load
 
 _sources = os.environ.get("BUILDERFLEET_INVENTORY", str(Path(__file__).with_name("inventory"))).split(":")
 _vault = [file for file in [os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")] if file]

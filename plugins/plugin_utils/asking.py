@@ -147,7 +147,7 @@ class Answers:
 # one by one, so that the slowest, not their sum, is what a Mac needs. A command that outlives its limit is killed with
 # what it started: macOS has no timeout(1), and `diskutil` and `nix` do hang (facts/drift D27).
 _PROBE = r"""
-use strict; use MIME::Base64; use IO::Socket::INET; use POSIX ":sys_wait_h"; use Digest::SHA;
+use strict; use Time::HiRes "time"; use MIME::Base64; use IO::Socket::INET; use POSIX ":sys_wait_h"; use Digest::SHA;
 my ($token, $status) = @ARGV; my $count = 0; my $digest = Digest::SHA->new(256); $| = 1; binmode STDOUT;
 sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "") . "\n";
   print $line; $digest->add($line); $count++ }

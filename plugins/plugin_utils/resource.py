@@ -39,7 +39,8 @@ class Change:
     """What has to happen: a line for people, and a script that is atomic, safe to run twice and safe to be cut off.
 
     `limit` is the time in seconds after which the front end gives the connection up; `slow` marks what takes more than
-    a few seconds, so that it is announced before it starts.
+    a few seconds, so that it is announced before it starts. A `proof` changes nothing on the Mac that anybody wanted:
+    it only shows that what is there works.
     """
 
     summary: str
@@ -47,6 +48,7 @@ class Change:
     diffs: tuple[Diff, ...] = ()
     limit: int = 120
     slow: bool = False
+    proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)

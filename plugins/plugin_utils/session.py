@@ -132,11 +132,11 @@ class Session:
             plan = self.plan()
         except SessionError as error:
             return error.outcome
-        if plan.changes:
+        if not all(change.proof for change in plan.changes):
             return Outcome.WOULD_CHANGE
         if plan.blocked:
             return Outcome.REBOOT_NEEDED if all(each.reboot for each in plan.blocked) else Outcome.NEEDS_PERSON
-        return Outcome.CHANGED if self.made else Outcome.CONVERGED
+        return Outcome.CONVERGED if all(change.proof for change in self.made) else Outcome.CHANGED
 
     def remark(self) -> str:
         """What a report says beside the outcome: why it failed, what was made, or what would be; a line each."""

@@ -17,7 +17,9 @@ import pytest
 
 from tests.simulated_mac import nixpkgs
 
-pytestmark = pytest.mark.skipif(shutil.which("nix") is None, reason="Nix is not installed here (apt-get install nix-bin)")
+pytestmark = pytest.mark.skipif(
+    shutil.which("nix") is None, reason="Nix is not installed here (apt-get install nix-bin)"
+)
 
 SETTINGS = (
     "experimental-features = nix-command flakes",
@@ -53,7 +55,7 @@ class Evaluator:
         return subprocess.run(["nix", *words], env=environment, capture_output=True, text=True, timeout=60)
 
     def outcome(self, expression: str) -> subprocess.CompletedProcess[str]:
-        """What comes of an expression in which `pkgs` and `lib` are the flake's and `builder` makes a builder of modules.
+        """What comes of an expression where `pkgs` and `lib` are the flake's and `builder` makes a builder of modules.
 
         It is evaluated purely: nothing of the machine gets in, and only a locked reference is allowed.
         """
@@ -188,12 +190,21 @@ def test_modules_may_be_written_in_every_usual_way(evaluator: Evaluator, module:
     ("module", "said"),
     [
         ("{ virtualisation.core = 4; }", "The option `virtualisation.core' does not exist"),
-        ("({ lib, ... }: lib.mkIf false { virtualisation.core = 4; })", "The option `virtualisation.core' does not exist"),
-        ("{ virtualisation.memorySize = 4096; }", "The option `virtualisation.memorySize' has conflicting definition values"),
+        (
+            "({ lib, ... }: lib.mkIf false { virtualisation.core = 4; })",
+            "The option `virtualisation.core' does not exist",
+        ),
+        (
+            "{ virtualisation.memorySize = 4096; }",
+            "The option `virtualisation.memorySize' has conflicting definition values",
+        ),
         ('{ virtualisation.cores = "4"; }', "A definition for option `virtualisation.cores' is not of type"),
         ("{ virtualisation.darwin-builder.hostPort = 65536; }", "is not of type `16 bit unsigned integer"),
         ("{ config = { }; virtualisation.cores = 4; }", "has an unsupported attribute `virtualisation'"),
-        ("{ virtualisation.forwardPorts = [ { guest.port = 22; } ]; }", "host.port' was accessed but has no value defined"),
+        (
+            "{ virtualisation.forwardPorts = [ { guest.port = 22; } ]; }",
+            "host.port' was accessed but has no value defined",
+        ),
     ],
 )
 def test_what_nixos_refuses_is_refused(evaluator: Evaluator, module: str, said: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.transcripts import Records, printed, record
 
 TOKEN = "4f1c2a9be07d3355"
-words = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
+words = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6).filter(lambda word: word != "end")
 all_records = st.dictionaries(st.tuples(words, words), st.binary(max_size=90), max_size=4)
 noise = st.lists(
     st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda line: TOKEN not in line), max_size=2
@@ -74,7 +74,6 @@ def test_a_record_that_is_missing_or_there_twice_is_refused(records: Records, da
     assert read_or_refused(before + 2 * lines[number] + after) in (records, None)
 
 
-@pytest.mark.xfail(strict=True, reason="core-bugs 15: a record has no check of its own")
 @given(all_records.filter(bool), st.data())
 def test_a_record_with_a_damaged_character_is_refused_or_read_right(records: Records, data: st.DataObject) -> None:
     text = printed(records, TOKEN)
@@ -93,8 +92,9 @@ def test_a_record_with_a_damaged_character_is_refused_or_read_right(records: Rec
         (f"{TOKEN} 0 kind", "saw '4f1c2a9be07d3355 0 kind'"),
         (record(TOKEN, "0", "kind", b"file")[:-2] + "\n", "Incorrect padding|'Z'"),
         (f"{TOKEN} 0 kind a*b=\n", "saw '4f1c2a9be07d3355 0 kind a"),
-        (f"{TOKEN} end 3\n", "wanted 3 answers, saw 0"),
-        (f"{TOKEN} end many\n", "saw"),
+        (f"{TOKEN} end 3\n", "wanted .*3.* whole answers, saw 0"),
+        (f"{TOKEN} end many\n", "wanted .*many.* whole answers, saw 0"),
+        (f"{TOKEN} end\n", "whole answers, saw 0"),
     ],
 )
 def test_a_refusal_says_what_was_seen(text: str, saw: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 
 Records = Mapping[tuple[str, str], bytes]
@@ -15,5 +16,5 @@ def record(token: str, key: str, field: str, value: bytes) -> str:
 
 def printed(records: Records, token: str) -> str:
     """A whole transcript."""
-    lines = [record(token, key, field, value) for (key, field), value in records.items()]
-    return "\n".join([*lines, f"{token} end {len(records)}"]) + "\n"
+    lines = "".join(f"{record(token, key, field, value)}\n" for (key, field), value in records.items())
+    return f"{lines}{token} end {len(records)} {hashlib.sha256(lines.encode()).hexdigest()}\n"

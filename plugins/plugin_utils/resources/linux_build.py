@@ -17,7 +17,7 @@ from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
 from ..questions.nix import NIX
 from ..resource import Change, Step
-from ..shell import PROOF_FILE, encode, quote
+from ..shell import PROOF_FILE, here, quote
 
 PROOF = File(PROOF_FILE)
 
@@ -69,22 +69,27 @@ class LinuxBuild:
         proved = (answers[PROOF].content or b"").decode("utf-8", "replace").split("\n")
         if answers[PROOF].absent or (self.stamp and self.stamp not in proved):
             system = self.system or answers[Mac()].linux_system
-            yield Change(
-                f"prove it with a Linux build for {system}", self._script(system, answers), limit=900, slow=True
-            )
+            script = self._script(system, answers)
+            yield Change(f"prove it with a Linux build for {system}", script, limit=900, slow=True, proof=True)
 
     def _script(self, system: str, answers: Answers) -> str:
-        return (
-            "folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)\ntrap 'rm -rf \"$folder\"' EXIT\n"
-            f"decoded > \"$folder/proof.nix\" <<'BYTES'\n{encode(_EXPRESSION.encode())}BYTES\n"
-            'chmod 0755 "$folder"; chmod 0644 "$folder/proof.nix"; mkdir "$folder/home"; chown nobody "$folder/home"\n'
-            "stamp=$(date +%s).$$\n"
-            'built=$(limit 600 /usr/bin/sudo -n -u nobody /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home"'
-            f" PATH={NIX}:/usr/bin:/bin NIX_REMOTE=daemon {NIX}/nix-build --no-out-link --timeout 540"
-            f' "$folder/proof.nix" --argstr system {quote(system)} --argstr stamp "$stamp") ||'
-            ' fail "the builder is set up, but a Linux build through it fails: see above"\n'
-            'said=$(cat "$built")\n'
-            'case $said in "Linux "*"$stamp") ;; *) fail "the build made something else than was asked for: $said" ;; esac\n'
-            f"{directories(answers)}"
-            f"printf '%s\\n' \"${{said%, *}}\" {quote(self.stamp)} | /usr/bin/base64 | stage {PROOF_FILE} any 0644 0 0\ncommit {PROOF_FILE} any\n"
-        )
+        return f"""
+folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+decoded > "$folder/proof.nix" {here(_EXPRESSION.encode())}
+chmod 0755 "$folder"; chmod 0644 "$folder/proof.nix"
+mkdir "$folder/home"; chown nobody "$folder/home"
+stamp=$(date +%s).$$
+built=$(limit 600 /usr/bin/sudo -n -u nobody /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
+  PATH={NIX}:/usr/bin:/bin NIX_REMOTE=daemon {NIX}/nix-build --no-out-link --timeout 540 \
+  "$folder/proof.nix" --argstr system {quote(system)} --argstr stamp "$stamp") ||
+  fail "the builder is set up, but a Linux build through it fails: see above"
+said=$(cat "$built")
+case $said in
+  "Linux "*"$stamp") ;;
+  *) fail "the build made something else than was asked for: $said" ;;
+esac
+{directories(answers)}
+printf '%s\n' "${{said%, *}}" {quote(self.stamp)} | /usr/bin/base64 | stage {PROOF_FILE} any 0644 0 0
+commit {PROOF_FILE} any
+"""

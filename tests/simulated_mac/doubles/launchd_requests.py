@@ -6,9 +6,9 @@ Each verb takes the words after it and gives (status, text). Texts of failures g
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,7 +276,18 @@ def _stop(launchd: Launchd, words: list[str]) -> Reply:
 def _shut_down(launchd: Launchd, words: list[str]) -> Reply:
     """Not a verb of launchctl's: how the one who holds the simulated Mac has it shut down in order."""
     launchd.shut_down()
-    return 0, str(time.monotonic())
+    return 0, json.dumps(sorted(launchd.jobs))
+
+
+def _jobs(launchd: Launchd, words: list[str]) -> Reply:
+    """Not a verb of launchctl's: all jobs, for tests."""
+    jobs = [
+        {"label": job.label, "state": job.state, "pid": job.pid, "runs": job.runs, "path": str(job.path),
+         "program": job.program, "arguments": job.arguments, "environment": job.environment,
+         "wait_status": job.wait_status}
+        for job in launchd.jobs.values()
+    ]  # fmt: skip
+    return 0, json.dumps(jobs)
 
 
 _VERBS: dict[str, Callable[[Launchd, list[str]], Reply]] = {
@@ -295,5 +306,6 @@ _VERBS: dict[str, Callable[[Launchd, list[str]], Reply]] = {
     "start": _start,
     "stop": _stop,
     " shut down": _shut_down,
+    " jobs": _jobs,
 }
 _READING = {"print", "print-disabled", "list"}

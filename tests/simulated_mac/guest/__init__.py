@@ -5,7 +5,7 @@
 
 | file | what |
 |---|---|
-| `kernel`, `initrd` | Debian's generic kernel (the one with 9p), unpacked so that an emulator need not do it at each start |
+| `kernel`, `initrd` | Debian's generic kernel (the one with 9p), already unpacked |
 | `system.img` | ext4, read-only, shared by all guests: busybox, sshd and Nix with the libraries they need |
 | `ssh_host_ed25519_key.pub` | the public half of the guest's host key, made with the images |
 | `acceleration` | `kvm` or `tcg`: what this machine really can do, tried out by booting |

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guest's images: built once for a recipe, kept in the user's cache, complete or not there at all.
 
-A recipe is this folder's sources and the versions of the host's packages that the image is made of. `current` beside the
-images is a link to the one that was asked for last.
+A recipe is this folder's sources and the versions of the host's packages that the image is made of. `current` beside
+the images is a link to the one that was asked for last.
 """
 
 from __future__ import annotations
@@ -109,10 +109,12 @@ def _build(image: Path, report: Callable[[str], None]) -> None:
 
 
 def _initrd(unpacked: kernel.Kernel) -> bytes:
-    entries = [archive.directory(path) for path in "bin dev modules proc root sys".split()]
+    entries = [archive.directory(path) for path in ["bin", "dev", "modules", "proc", "root", "sys"]]
     busybox = Path("/usr/bin/busybox").read_bytes()
     entries += [archive.file("bin/busybox", busybox, 0o755), archive.link("bin/sh", "busybox")]
-    entries += [archive.link(f"bin/{name}", "busybox") for name in "insmod mount poweroff sleep switch_root".split()]
+    entries += [
+        archive.link(f"bin/{name}", "busybox") for name in ["insmod", "mount", "poweroff", "sleep", "switch_root"]
+    ]
     for number, (name, content) in enumerate(unpacked.modules()):
         entries.append(archive.file(f"modules/{number:02}-{name}.ko", content))
     entries.append(archive.file("init", (_HERE / "initrd_init").read_bytes(), 0o755))
@@ -132,7 +134,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _point(link: Path, target: str) -> None:
-    if not link.is_symlink() or os.readlink(link) != target:
+    if not link.is_symlink() or link.readlink() != Path(target):
         staged = link.with_name(f".{link.name}.{os.getpid()}")
         staged.symlink_to(target)
         staged.replace(link)

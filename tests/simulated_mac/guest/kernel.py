@@ -35,7 +35,7 @@ class Kernel:
     folder: Path
 
     def image(self) -> bytes:
-        """The kernel as an ELF file when it is packed with xz, as Debian's are; otherwise as it is, to unpack itself."""
+        """The kernel as an ELF file if it is packed with xz, as Debian's are; otherwise as it is, to unpack itself."""
         packed = (self.folder / "boot" / f"vmlinuz-{self.version}").read_bytes()
         start = packed.find(_XZ)
         if start < 0:

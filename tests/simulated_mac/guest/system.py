@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guest's system image: this machine's own Nix, sshd and busybox with their libraries, laid out as NixOS shows them.
+"""The guest's system image: this machine's own Nix, sshd and busybox with their libraries, laid out as NixOS is.
 
 Commands are where they are on NixOS, in /run/current-system/sw/bin, and /bin holds nothing but `sh`: what only works
 because a Debian path is there would not work in the real guest either.
@@ -29,7 +29,20 @@ PACKAGES = {
 _INSTALL = "Install it: apt-get install " + " ".join(PACKAGES)
 _NIX_NAMES = ("nix-daemon", "nix-store", "nix-build", "nix-instantiate", "nix-collect-garbage", "nix-env")
 _BUILD_USERS = 8
-_EMPTY_DIRECTORIES = "dev proc sys run tmp home nix root var/empty var/keys var/log etc/ssl/certs".split()
+_EMPTY_DIRECTORIES = [
+    "dev",
+    "proc",
+    "sys",
+    "run",
+    "tmp",
+    "home",
+    "nix",
+    "root",
+    "var/empty",
+    "var/keys",
+    "var/log",
+    "etc/ssl/certs",
+]
 _SSHD_HELPERS = ("/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth")  # from OpenSSH 9.8 on
 _BY_NAME = ("libnss_dns.so.2", "libnss_files.so.2", "libgcc_s.so.1")  # libraries that are loaded without being linked
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # base64: -D or -d, -b COLUMNS, -i FILE, -o FILE; one long line unless told; -w is GNU's (macos_commands §6)
-name=base64
+name='base64'
 . /.simulated-mac/userland/strict.sh
 strict Dd bio "$@"
 decode='' columns=0 input=- output=''

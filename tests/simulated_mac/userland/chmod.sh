@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # chmod: no --reference; ACLs (+a) are not modelled
-name=chmod
+name='chmod'
 . /.simulated-mac/userland/strict.sh
 for word in "$@"; do
   case $word in

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # cp: -c clones and -X leaves extended attributes out; -t and -T are GNU's (macos_commands §6)
-name=cp
+name='cp'
 . /.simulated-mac/userland/strict.sh
 strict HLPRSXacfinprvx '' "$@"
 number=$#

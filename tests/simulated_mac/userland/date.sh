@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # date: -r SECONDS or FILE, -u, -j, +FORMAT; -d is GNU's (macos_commands §6)
-name=date
+name='date'
 . /.simulated-mac/userland/strict.sh
 strict uj r "$@"
 utc='' when=''

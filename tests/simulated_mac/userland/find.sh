@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # find: a path comes first; -printf, -regextype and their like are GNU's (macos_commands §6)
-name=find
+name='find'
 . /.simulated-mac/userland/strict.sh
 case ${1-} in
   -[HLPXdsx]) ;;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # install: no -D (directories) and no -t (macos_commands §6)
-name=install
+name='install'
 . /.simulated-mac/userland/strict.sh
 strict bCcdpSsv gmo "$@"
 number=$#

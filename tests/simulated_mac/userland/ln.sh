@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # ln: -h is GNU's -n; -T and -t and -r are GNU's (macos_commands §6)
-name=ln
+name='ln'
 . /.simulated-mac/userland/strict.sh
 strict FLPfhinsv '' "$@"
 number=$#

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # ls: -G colours, -T shows the whole time, -O and -e and -@ show what files here do not have
-name=ls
+name='ls'
 . /.simulated-mac/userland/strict.sh
 strict ABCFGHLOPRSTabcdefghiklmnopqrstux1@ D "$@"
 whole_time='' number=$#

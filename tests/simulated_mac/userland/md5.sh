@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # md5: BSD's way to print it
-name=md5
+name='md5'
 . /.simulated-mac/userland/strict.sh
 strict qr '' "$@"
 [ "${1-}" = -q ] || refuse "only -q is modelled" "$@"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # mktemp: -t takes a prefix, and a template ends in X (macos_commands §6)
-name=mktemp
+name='mktemp'
 . /.simulated-mac/userland/strict.sh
 strict dqu t "$@"
 flags='' prefix=''

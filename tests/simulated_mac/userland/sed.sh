@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # sed: -i takes the suffix as its argument; no \+ \? \| \t \s \w \b, which are GNU's (macos_commands §6)
-name=sed
+name='sed'
 . /.simulated-mac/userland/strict.sh
 strict Ealnru efi "$@"
 number=$#

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # stat -f FORMAT, as BSD has it; -c and --format are GNU's (macos_commands §6)
-name=stat
+name='stat'
 . /.simulated-mac/userland/strict.sh
 strict FLnq f "$@"
 format='' links='' newline='\n' given=''

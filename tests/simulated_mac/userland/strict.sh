@@ -11,7 +11,17 @@ refuse() {
 import sys; sys.path.insert(0, "/.simulated-mac/python")
 from doubles import shared
 name, why = sys.argv[1:3]
+sys.argv[1:3] = []
 shared.run(name, lambda arguments: shared.unmodelled(why))' "$name" "$@"
+}
+
+# plain_errors ARGUMENT...: run the real tool, with what it complains about in a Mac's words
+plain_errors() {
+  errors=$("$hidden/bin/$name" "$@" 2>&1 >/dev/null) && exit 0
+  status=$?
+  printf '%s\n' "$errors" |
+    "$hidden/bin/sed" -E "s,^[^ ]*/$name: (cannot create directory|setting times of|cannot touch) ['‘]([^'’]*)['’]: ,$name: \\2: ,; s,^[^ ]*/$name: ,$name: ," >&2
+  exit "$status"
 }
 
 # strict PLAIN VALUED ARGUMENT...: refuse options that are not among the letters; VALUED ones take a value.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # tar: a Mac's is bsdtar, which is used where there is one; otherwise only what both understand
-name=tar
+name='tar'
 . /.simulated-mac/userland/strict.sh
 if [ -x "$hidden/bin/bsdtar" ]; then exec "$hidden/bin/bsdtar" "$@"; fi
 for word in "$@"; do

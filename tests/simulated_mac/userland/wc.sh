@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # wc: right-aligned in columns of eight, as BSD prints it
-name=wc
+name='wc'
 . /.simulated-mac/userland/strict.sh
 strict clmw '' "$@"
 "$hidden/bin/wc" "$@" | while read -r line; do

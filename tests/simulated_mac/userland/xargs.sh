@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
 # xargs: runs nothing on empty input, without -r, which is GNU's (macos_commands §6)
-name=xargs
+name='xargs'
 . /.simulated-mac/userland/strict.sh
 for word in "$@"; do
   case $word in

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the integration tests stand on: a lab, a stub nixpkgs and an installer that Macs get over its network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.simulated_mac import Lab, SimulatedMac
+from tests.simulated_mac.desired import variables_for
+
+from .harness import Pyinfra
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """One lab for all tests of this process; skipped with the reason where it cannot be had."""
+    missing = Lab.requirements()
+    if missing:
+        pytest.skip("; ".join(missing))
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def variables(lab: Lab) -> dict[str, Any]:
+    """The variables by which a simulated Mac differs from a real one."""
+    return variables_for(lab)
+
+
+@pytest.fixture(scope="session")
+def pyinfra(variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pyinfra:
+    return Pyinfra(tmp_path_factory.mktemp("pyinfra"), variables)
+
+
+@pytest.fixture(scope="session")
+def converged_disk(lab: Lab, pyinfra: Pyinfra) -> Iterator[str]:
+    """The name under which the disk of a Mac with a working builder is kept."""
+    mac = lab.start("pattern")
+    run = pyinfra.run(mac)
+    assert run.outcome == "changed", run.output
+    mac.shut_down()
+    mac.save("converged")
+    mac.stop()
+    yield "converged"
+
+
+@pytest.fixture(scope="module")
+def converged(lab: Lab, pyinfra: Pyinfra, converged_disk: str, request: pytest.FixtureRequest) -> Iterator[SimulatedMac]:
+    """A Mac with a working builder, for the tests of one module, which leave it as they found it."""
+    mac = lab.start(request.module.__name__.rsplit("_", 1)[-1], disk=converged_disk)
+    run = pyinfra.run(mac)
+    assert run.code == 0, run.output
+    yield mac
+    assert not mac.unmodelled(), mac.unmodelled()
+    mac.stop()

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drift, each kind alone and all at once: a dry run shows it and writes nothing, a run puts it right, the next changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulated_mac import SimulatedMac
+
+from .harness import Pyinfra
+
+LABEL = "org.builderfleet.linux-builder"
+PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
+KEY = "/etc/nix/builderfleet_ed25519"
+MACHINES = "/etc/nix/machines"
+SSH = "/etc/ssh/ssh_config.d/150-builderfleet.conf"
+STATE = "/var/lib/builderfleet"
+BUILD = "prove it with a Linux build for aarch64-linux"
+WAIT = f"wait until {LABEL} answers on port 31422"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What somebody does to a Mac (as root, in sh), and the changes that put it right, the proof not counted.
+
+    `later` are changes that show only once others are made. `alone` marks drift that others would hide.
+    """
+
+    name: str
+    script: str
+    changes: tuple[str, ...]
+    later: tuple[str, ...] = ()
+
+
+DRIFTS = (
+    Drift("machines line removed", f": > {MACHINES}", (f"register ssh-ng://builder@builderfleet in {MACHINES}",)),
+    Drift("machines file removed", f"rm {MACHINES}", (f"register ssh-ng://builder@builderfleet in {MACHINES}",)),
+    Drift(
+        "machines line edited",
+        f"sed -e 's/ 4 1 / 9 1 /' {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
+        (f"register ssh-ng://builder@builderfleet in {MACHINES}",),
+    ),
+    Drift(
+        "machines line duplicated",
+        f"cat {MACHINES} {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
+        (f"register ssh-ng://builder@builderfleet in {MACHINES}",),
+    ),
+    Drift(
+        "nix.conf setting removed",
+        "grep -v builders-use-substitutes /etc/nix/nix.custom.conf > /tmp/c; cat /tmp/c > /etc/nix/nix.custom.conf",
+        ("set builders-use-substitutes in /etc/nix/nix.custom.conf",),
+    ),
+    Drift(
+        "our setting written wrongly",
+        "sed -e 's/builders-use-substitutes = /builders-use-substitutes=/' /etc/nix/nix.custom.conf > /tmp/c; "
+        "cat /tmp/c > /etc/nix/nix.custom.conf",
+        ("set builders-use-substitutes in /etc/nix/nix.custom.conf",),
+    ),
+    Drift(
+        "plist edited on disk",
+        f"sed -e 's/<integer>60</<integer>61</' {PLIST} > /tmp/p; cat /tmp/p > {PLIST}",
+        (f"reload launchd daemon {LABEL}", WAIT),
+    ),
+    Drift("plist's mode changed", f"chmod 0600 {PLIST}", (f"put {PLIST} right",)),
+    Drift("job booted out", f"launchctl bootout system/{LABEL}", (f"load launchd daemon {LABEL}", WAIT)),
+    Drift("job disabled", f"launchctl disable system/{LABEL}", (f"enable launchd daemon {LABEL} for the next boot",)),
+    Drift(
+        "job booted out and disabled",
+        f"launchctl bootout system/{LABEL}; launchctl disable system/{LABEL}",
+        (f"load launchd daemon {LABEL}", WAIT),
+    ),
+    Drift("private key deleted", f"rm {KEY}", (f"make SSH key pair {KEY}", "hand the client's public key to the builder VM")),
+    Drift("public key deleted", f"rm {KEY}.pub", (f"derive {KEY}.pub from its private half",)),
+    Drift("private key readable for all", f"chmod 0644 {KEY}", (f"set owner and mode of {KEY}",)),
+    Drift(
+        "public half of another key",
+        f"ssh-keygen -q -t ed25519 -N '' -f /tmp/other && cat /tmp/other.pub > {KEY}.pub && rm /tmp/other*",
+        (f"derive {KEY}.pub from its private half",),
+    ),
+    Drift(
+        "GC root deleted and the store collected",
+        "rm /nix/var/nix/gcroots/builderfleet/*; /nix/var/nix/profiles/default/bin/nix-collect-garbage >/dev/null 2>&1",
+        ("realise the builder VM",),
+    ),
+    Drift("ssh block edited", f"sed -e 's/31422/31022/' {SSH} > /tmp/s; cat /tmp/s > {SSH}", ("write ssh host builderfleet",)),
+    Drift("ssh block removed", f"rm {SSH}", ("write ssh host builderfleet",)),
+    Drift(
+        "state directory's owner changed",
+        f"chown 501:20 {STATE} {STATE}/linux-builder",
+        (f"put the state directory {STATE} right",),
+    ),
+    Drift(
+        "start script edited",
+        f"echo 'exit 0' >> {STATE}/linux-builder/run",
+        ("write the builder VM's start script",),
+    ),
+    Drift(
+        "VM disk deleted",
+        f"rm {STATE}/linux-builder/nixos.qcow2",
+        ("restart the builder VM, whose disk was deleted",),
+        later=(WAIT,),
+    ),
+)
+
+
+def wait_until(mac: SimulatedMac, condition: str) -> None:
+    """What was done to a Mac shows: a job that was booted out has gone, say."""
+    mac.run(f"i=0; until {condition}; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.2; done", timeout=90)
+
+
+@pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.name.replace(" ", "-"))
+def test_drift_is_shown_put_right_and_gone(drift: Drift, converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    converged.run(drift.script)
+    if "bootout" in drift.script:
+        wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
+    mark = converged.mark()
+    dry = pyinfra.run(converged, dry=True)
+    assert (dry.outcome, dry.code) == ("would change", 2), dry.output
+    assert set(dry.changes) == {*drift.changes, BUILD}, dry.output
+    assert converged.writes_since(mark) == []
+
+    run = pyinfra.run(converged)
+    assert (run.outcome, run.code) == ("changed", 0), run.output
+    assert set(run.changes) - set(drift.later) == {*drift.changes, BUILD}, run.output
+
+    again = pyinfra.run(converged)
+    assert (again.outcome, again.code) == ("converged", 0), again.output

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Desired state that is wrong is refused by host, variable and value, before the Mac is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.simulated_mac import Lab, SimulatedMac
+
+from .harness import Pyinfra, Run
+
+
+def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
+    mark = mac.mark()
+    run = pyinfra.run(mac, **variables)
+    assert (run.outcome, run.code) == ("failed", 1), run.output
+    assert mac.writes_since(mark) == []
+    assert mac.name in run.output
+    return run
+
+
+@pytest.mark.parametrize(
+    ("identity", "variables", "words"),
+    [
+        ({}, {"linux_builder_memory": "8GB"}, ("linux_builder_memory", "'8GB'", "write 8GiB")),
+        ({}, {"linux_builder_cpus": 4}, ("linux_builder_cpus", "linux_builder_cores was meant?")),
+        ({"memory": 8 * 2**30}, {"linux_builder_memory": "6GiB"}, ("linux_builder_memory", "this Mac has 8GiB", "Take at most 4GiB")),
+        ({"cores": 4}, {"linux_builder_cores": 12}, ("linux_builder_cores = 12", "this Mac has 4 cores")),
+        ({"hv_support": False}, {}, ("kern.hv_support = 0", "cannot run virtual machines")),
+        ({"macos": "13.7"}, {}, ("13.7", "macOS 14 is the oldest")),
+        ({"architecture": "x86_64"}, {"linux_builder_nixpkgs_release": "26.11"}, ("linux_builder_nixpkgs_release", "Intel", "26.05")),
+        ({"rosetta": True}, {}, ("Rosetta", "arch -arm64")),
+    ],
+    ids=["size", "slip", "memory", "cores", "virtualisation", "old-macos", "intel", "rosetta"],
+)
+def test_wrong_for_this_mac(
+    lab: Lab, pyinfra: Pyinfra, identity: dict[str, Any], variables: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    mac = lab.start("refused", **identity)
+    try:
+        run = refused(mac, pyinfra, **variables)
+    finally:
+        mac.stop()
+    for word in words:
+        assert word in run.output
+
+
+def test_a_port_that_is_taken_needs_a_person(lab: Lab, pyinfra: Pyinfra) -> None:
+    mac = lab.start("taken")
+    mac.break_("port-taken", 31422)
+    mark = mac.mark()
+    run = pyinfra.run(mac)
+    assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    assert "port 31422 is taken by" in run.output and "linux_builder_port" in run.output
+    assert mac.writes_since(mark) == []
+    mac.stop()
+
+
+def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, pyinfra: Pyinfra) -> None:
+    mac = lab.start("no-fda", fda=False)
+    mark = mac.mark()
+    run = pyinfra.run(mac)
+    assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    assert "Allow full disk access for remote users" in run.output
+    assert mac.writes_since(mark) == []
+    mac.stop()
+
+
+def test_an_installer_with_other_bytes_is_not_run(lab: Lab, pyinfra: Pyinfra) -> None:
+    mac = lab.start("other-bytes")
+    run = pyinfra.run(mac, nix_installer_sha256="0" * 64)
+    assert (run.outcome, run.code) == ("failed", 1), run.output
+    assert "is not the one that is pinned" in run.output
+    assert mac.run("ls -d /nix /nix/receipt.json 2>/dev/null || :").stdout == ""
+    mac.stop()

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every simulated Mac has in common: the commands, and the disk as it leaves the factory.
+
+Built once and kept in the cache under a hash of what it is made of. A Mac's system (`bin`, `sbin`, `usr`, `System`) is
+this tree itself, bound read-only; its data (`private`, `Users`, `Library` ...) are a copy of `template`.
+"""
+
+from __future__ import annotations
+
+import compileall
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from . import commands
+from .stock import FILES, SUDOERS_MODE
+
+HERE = Path(__file__).parent
+HIDDEN = "/.simulated-mac"
+DEBIAN = f"{HIDDEN}/debian/usr"
+DATA = ("private", "Users", "Library", "Applications", "opt", "Volumes", "cores", "usr/local")
+
+_DOUBLE = """#!{debian}/bin/python3 -IS
+import sys
+sys.path.insert(0, "{hidden}/python")
+from doubles import {module}, shared
+shared.run("{name}", {module}.main)
+"""
+_LAUNCHD = """#!{debian}/bin/python3 -IS
+import sys
+sys.path.insert(0, "{hidden}/python")
+from doubles.launchd import main
+main()
+"""
+_STRICT = """#!{debian}/bin/dash
+name='{name}'
+. {hidden}/userland/strict.sh
+strict '{plain}' '{valued}' "$@"
+exec {tool} "$@"
+"""
+
+SSHD_JOB = f"""<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+	<key>Label</key>
+	<string>com.openssh.sshd</string>
+	<key>ProgramArguments</key>
+	<array>
+		<string>{DEBIAN}/sbin/sshd</string>
+		<string>-D</string>
+		<string>-e</string>
+		<string>-f</string>
+		<string>{HIDDEN}/userland/sshd_config</string>
+	</array>
+	<key>RunAtLoad</key>
+	<true/>
+	<key>KeepAlive</key>
+	<true/>
+	<key>AbandonProcessGroup</key>
+	<true/>
+	<key>ThrottleInterval</key>
+	<integer>1</integer>
+	<key>StandardErrorPath</key>
+	<string>{HIDDEN}/state/sshd.log</string>
+</dict>
+</plist>
+"""
+
+# VERBOSE, because it then writes down every command that comes over a connection. The PATH is the one of macOS's sshd.
+SSHD_CONFIG = """Port 22
+HostKey /etc/ssh/ssh_host_ed25519_key
+LogLevel VERBOSE
+UsePAM no
+UseDNS no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin no
+PrintMotd no
+PidFile none
+MaxStartups 200
+MaxSessions 200
+AcceptEnv LANG LC_*
+SetEnv PATH=/usr/bin:/bin:/usr/sbin:/sbin
+Subsystem sftp internal-sftp
+"""
+
+
+class MissingProgram(Exception):
+    """The host lacks a program that a simulated Mac is made of."""
+
+
+def cache() -> Path:
+    """Where simulated Macs live on this machine."""
+    root = os.environ.get("BUILDERFLEET_CACHE") or Path.home() / ".cache" / "builderfleet"
+    return Path(root) / "simulated_mac"
+
+
+def base() -> Path:
+    """The tree that all Macs share, built if it is not in the cache."""
+    wanted = cache() / "base" / _fingerprint()
+    if not wanted.exists():
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        wanted.parent.chmod(0o755)
+        building = Path(tempfile.mkdtemp(dir=wanted.parent, prefix=".building-"))
+        try:
+            _build(building)
+            building.chmod(0o755)
+            try:
+                building.rename(wanted)
+            except OSError:
+                if not wanted.exists():  # somebody else was faster otherwise, with the very same tree
+                    raise
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return wanted
+
+
+def _fingerprint() -> str:
+    sources = [*HERE.glob("*.py"), *HERE.glob("doubles/*.py"), *HERE.glob("userland/*")]
+    digest = hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(f"{source.relative_to(HERE)}\0".encode() + source.read_bytes() + b"\0")
+    for program in ("zsh", "bash", "python3"):
+        about = Path("/usr/bin", program).stat()
+        digest.update(f"{program} {about.st_size} {about.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _build(root: Path) -> None:
+    for directory in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/libexec", "usr/local", "python", "template"):
+        (root / directory).mkdir(parents=True)
+    (root / "System/Library/LaunchDaemons").mkdir(parents=True)
+    # What Debian's own programs need where they look for it
+    (root / "usr/lib").symlink_to(f"{DEBIAN}/lib")
+    (root / "usr/share").symlink_to(f"{DEBIAN}/share")
+    (root / "usr/libexec/sudo").symlink_to(f"{DEBIAN}/libexec/sudo")
+    _commands(root)
+    _shells(root)
+    shutil.copytree(HERE / "doubles", root / "python/doubles", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(root / "python", quiet=1)
+    shutil.copytree(HERE / "userland", root / "userland")
+    (root / "userland/sshd_config").write_text(SSHD_CONFIG)
+    (root / "System/Library/LaunchDaemons/ssh.plist").write_text(SSHD_JOB)
+    _template(root / "template")
+
+
+def _executable(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _on_debian(name: str) -> str | None:
+    for directory in ("bin", "sbin"):
+        path = Path("/usr", directory, name)
+        if path.exists():
+            # Some lead through /etc/alternatives, which is not there in the Mac.
+            target = path if not path.is_symlink() else path.resolve()
+            return f"{DEBIAN}/{target.relative_to('/usr')}"
+    return None
+
+
+def _commands(root: Path) -> None:
+    for directory, names in commands.REAL.items():
+        for entry in names.split():
+            name, _, other = entry.partition("=")
+            tool = _on_debian(other or name)
+            if tool is not None:
+                (root / directory / name).symlink_to(tool)
+    for path, (plain, valued) in commands.STRICT.items():
+        name = Path(path).name
+        tool = _on_debian(name)
+        if tool is not None:
+            text = _STRICT.format(debian=DEBIAN, hidden=HIDDEN, name=name, plain=plain, valued=valued, tool=tool)
+            _executable(root / path, text)
+    for path, script in commands.TRANSLATED.items():
+        _executable(root / path, (HERE / "userland" / script).read_text())
+    for path, module in commands.DOUBLES.items():
+        if (HERE / "doubles" / f"{module}.py").exists():
+            text = _DOUBLE.format(debian=DEBIAN, hidden=HIDDEN, module=module, name=Path(path).name)
+            _executable(root / path, text)
+    _executable(root / "sbin/launchd", _LAUNCHD.format(debian=DEBIAN, hidden=HIDDEN))
+
+
+def _shells(root: Path) -> None:
+    """sh is bash unless the Mac says otherwise; zsh reads /etc/zshrc, as a Mac's does, where Debian's reads /etc/zsh/zshrc."""
+    (root / "bin/sh").symlink_to("/private/var/select/sh")  # where a Mac keeps the choice as well
+    program = Path("/usr/bin/zsh").read_bytes()
+    for name in (b"zshenv", b"zprofile", b"zshrc", b"zlogin", b"zlogout"):
+        theirs, ours = b"/etc/zsh/" + name + b"\0", b"/etc/" + name + b"\0"
+        program = program.replace(theirs, ours.ljust(len(theirs), b"\0"))
+    (root / "bin/zsh").write_bytes(program)
+    (root / "bin/zsh").chmod(0o755)
+    (root / "usr/bin/nologin").symlink_to(f"{DEBIAN}/sbin/nologin")
+    (root / "sbin/nologin").symlink_to(f"{DEBIAN}/sbin/nologin")
+
+
+def _template(template: Path) -> None:
+    """The writable part of the disk, without what differs between Macs (host keys, names, users)."""
+    directories = {
+        "private/etc/ssh/ssh_config.d": 0o755, "private/etc/sudoers.d": 0o755, "private/etc/newsyslog.d": 0o755,
+        "private/etc/paths.d": 0o755, "private/etc/pam.d": 0o755, "private/etc/ssl/certs": 0o755,
+        "private/tmp": 0o1777, "private/var/tmp": 0o1777, "private/var/run": 0o755, "private/var/log": 0o755,
+        "private/var/db/com.apple.xpc.launchd": 0o755, "private/var/empty": 0o755, "private/var/folders": 0o755,
+        "private/var/root": 0o750, "private/var/select": 0o755,
+        "Users/Shared": 0o1777, "Library/LaunchDaemons": 0o755, "Library/Keychains": 0o755, "Library/Preferences": 0o755,
+        "Library/Application Support/com.apple.TCC": 0o755, "Applications": 0o755, "opt": 0o755, "Volumes": 0o755, "cores": 0o755,
+        "usr/local/bin": 0o755,
+    }  # fmt: skip
+    for path, mode in directories.items():
+        (template / path).mkdir(parents=True, exist_ok=True)
+        (template / path).chmod(mode)
+    for path, text in FILES.items():
+        (template / path).parent.mkdir(parents=True, exist_ok=True)
+        (template / path).write_text(text)
+        (template / path).chmod(SUDOERS_MODE if "sudoers" in path else 0o644)
+    certificates = Path("/etc/ssl/certs/ca-certificates.crt")
+    bundle = certificates.read_text() if certificates.exists() else ""
+    (template / "private/etc/ssl/cert.pem").write_text(bundle)

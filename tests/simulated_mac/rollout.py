@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ./rollout does where there is no Mac: the main job against a simulated one, which stays for the next time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .desired import variables_for, write_inventory
+from .lab import REPOSITORY, Lab
+from .mac import SimulatedMac
+
+NAME = "demo"
+PROVED = "/var/lib/builderfleet/proved"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start the Mac unless it is there, roll out, and say what to try next. The exit code is the outcome's number."""
+    missing = Lab.requirements()
+    if missing:
+        print("\n".join(("No simulated Mac can be started here:", *missing)), file=sys.stderr)
+        return 1
+    lab = Lab.of_the_user()
+    say("preparing what a simulated Mac needs: a builder VM's guest, a stub nixpkgs, an installer (once)")
+    variables = variables_for(lab, say)
+    there = NAME in [mac.name for mac in lab.macs()]
+    say(f"the simulated Mac {NAME!r}: " + ("it is there from before" if there else "starting (Apple silicon, macOS 26, no Nix)"))
+    mac = lab.start(NAME)
+    inventory = lab.directory / "inventory.yml"
+    write_inventory(inventory, [mac], {**variables, "linux_builder_build": "always"})
+    say("pyinfra: the project's inventory and deploy.py, over SSH")
+    code = subprocess.run(
+        [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "BUILDERFLEET_INVENTORY": f"{REPOSITORY / 'inventory'}:{inventory}"},
+        check=False,
+    ).returncode
+    print(closing(mac, code))
+    return code
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(f"==> {line}", file=sys.stderr, flush=True)
+
+
+def closing(mac: SimulatedMac, code: int) -> str:
+    """Where the Linux build was made, and what to try next."""
+    command = ".venv/bin/python -m tests.simulated_mac"
+    lines = [""]
+    if code == 0 and mac.exists(PROVED):
+        lines.append(f"A Linux package was built from this Mac, in its builder: {mac.read(PROVED).decode().splitlines()[0]}")
+    lines += [
+        "What to try next:",
+        "  ./rollout                 again: no changes",
+        "  ./rollout --dry           what would change, and nothing written",
+        f"  {command} ssh {mac.name}     a shell on the Mac",
+        f"  {command} run {mac.name} rm /etc/nix/machines    some drift; then ./rollout --dry",
+        f"  ./rollout --data linux_builder_state=absent    take it back",
+        f"  {command} down {mac.name}    throw the Mac away",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
