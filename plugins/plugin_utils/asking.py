@@ -186,7 +186,7 @@ sub collect { my @jobs = @_;
     my ($read, %end) = ("");
     for my $job (@jobs) { for (qw(out err)) { my $end = $job->{$_} or next;
       vec($read, fileno $end, 1) = 1; $end{fileno $end} = [$job, $_] } }
-    select $read, undef, undef, 0.1;
+    select $read, undef, undef, (grep { !$_->{out} && !$_->{err} } @jobs) ? 0.005 : 0.1;
     for (keys %end) { my ($job, $name) = @{$end{$_}}; next unless vec($read, $_, 1);
       sysread($job->{$name}, $job->{"${name}_data"}, 65536, length $job->{"${name}_data"}) or close delete $job->{$name} }
     my @left;

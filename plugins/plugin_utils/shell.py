@@ -20,8 +20,8 @@ PROOF_FILE = f"{STATE_DIRECTORY}/proved"
 
 LOCKED = 75
 STALE = 76
-LEASE = 20  # seconds that a run keeps its Mac between two of its scripts
-LOCK_PATIENCE = 45  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
+LEASE = 10  # seconds that a run keeps its Mac between two of its scripts
+LOCK_PATIENCE = 20  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
 
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -117,7 +117,7 @@ _LOCK = r"""
 # lock RUN WHO PATIENCE LEASE: descriptor 9 holds it until the script ends
 lock() {
   while :; do
-    exec 9>>LOCK_FILE || fail "cannot open LOCK_FILE"
+    exec 9<>LOCK_FILE || fail "cannot open LOCK_FILE"
     lease "$@" && return 0
     status=$?
     [ "$status" -eq 99 ] || exit "$status"
@@ -126,26 +126,26 @@ lock() {
 
 # lease RUN WHO PATIENCE LEASE: through descriptor 9; 99 when the file is not the one that is there any more
 lease() {
-    /usr/bin/perl -e '
-      use strict; use Fcntl qw(:flock);
-      my ($run, $who, $patience, $lease) = @ARGV; my $give_up = time + $patience; my $holder = "";
-      open(my $lock, "+>>&=", 9) or die "cannot use the lock: $!\n";
-      sub lease { seek $lock, 0, 0; my @words = split /\t/, (scalar <$lock> // ""); chomp @words; @words }
-      while (1) {
-        my $free = flock($lock, LOCK_EX | LOCK_NB);
-        if ($free) {
-          my @mine = stat $lock; my @there = stat "LOCK_FILE";
-          exit 99 if !@there || $mine[1] != $there[1];
-        }
-        my ($other, $until, $whose) = lease();
-        last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * $lease);
-        $holder = $whose // "a script of another run";
-        flock($lock, LOCK_UN) if $free;
-        if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it\n"; exit 75 }
-        select undef, undef, undef, 0.2;
+  /usr/bin/perl -e '
+    use strict; use Fcntl qw(:flock);
+    my ($run, $who, $patience, $lease) = @ARGV; my $give_up = time + $patience; my $holder = "";
+    open(my $lock, "+<&=", 9) or die "cannot use the lock: $!\n";
+    sub lease { seek $lock, 0, 0; my @words = split /\t/, (scalar <$lock> // ""); chomp @words; @words }
+    while (1) {
+      my $free = flock($lock, LOCK_EX | LOCK_NB);
+      if ($free) {
+        my @mine = stat $lock; my @there = stat "LOCK_FILE";
+        exit 99 if !@there || $mine[1] != $there[1];
       }
-      truncate $lock, 0; require IO::Handle;
-      print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@"
+      my ($other, $until, $whose) = lease();
+      last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * $lease);
+      $holder = $whose // "a script of another run";
+      flock($lock, LOCK_UN) if $free;
+      if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it\n"; exit 75 }
+      select undef, undef, undef, 0.2;
+    }
+    seek $lock, 0, 0; truncate $lock, 0; require IO::Handle;
+    print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@"
 }
 """.replace("LOCK_FILE", LOCK_FILE)
 
@@ -162,7 +162,8 @@ def guarded(script: str, *, run: str, who: str) -> str:
         f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} {LEASE}\n"
         f"rm -f {PROOF_FILE}\n"
         f"{script.strip()}\n"
-        f"lease {quote(run)} {quote(who)} 0 {LEASE}\n"
+        # Renewed for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
+        f"lease {quote(run)} {quote(who)} 0 {LEASE} || [ $? -eq 99 ]\n"
     )
 
 

@@ -47,7 +47,9 @@ class Transcript:
                 continue
             if words[1:2] == [END]:
                 if words[2:] != [str(len(records)), digest.hexdigest()]:
-                    raise TranscriptError(f"wanted {words[2:3]} whole answers, saw {len(records)}: {_sample(text)}")
+                    raise TranscriptError(
+                        f"wanted {' '.join(words[2:3])} whole answers, saw {len(records)}: {_sample(text)}"
+                    )
                 return cls(MappingProxyType(records))
             digest.update(f"{' '.join(words)}\n".encode())
             try:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
 from .harness import Pyinfra
 
-NIX_ALONE = {"nix_state": "present", "linux_builder_state": "absent"}
-NOTHING = {"nix_state": "absent", "linux_builder_state": "absent"}
+NIX_ALONE: dict[str, Any] = {"nix_state": "present", "linux_builder_state": "absent"}
+NOTHING: dict[str, Any] = {"nix_state": "absent", "linux_builder_state": "absent"}
 
 # What somebody else has on a Mac with Nix: odd, but theirs. No final newlines, where that is allowed.
 FOREIGN = r"""

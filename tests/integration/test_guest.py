@@ -35,8 +35,14 @@ for scratch in nix state tmp root etc/nix; do mount -t tmpfs -o mode=0755 tmpfs 
 chmod 1777 "$root/tmp"
 mount -t proc proc "$root/proc"
 ip link set lo up
+# No chroot: Nix has its children enter their mount namespace anew, and would lead them out of one.
+mkdir "$root/tmp/old"
+cd "$root"
+pivot_root . tmp/old
+umount -l /tmp/old
+rmdir /tmp/old
 echo ready
-exec chroot "$root" sleep infinity
+exec sleep infinity
 """
 
 NIX_CONF = """system = aarch64-darwin

@@ -277,6 +277,6 @@ def test_the_run_program_says_what_the_options_say(evaluator: Evaluator) -> None
           virtualisation.qemu.options = [ "-msg timestamp=on" ];
         }}) ]).system.build.vm.text"""
     )
-    wanted = ["-smp 4 ", "-m 4096 ", '"40960M"', "hostfwd=tcp:127.0.0.1:31022-:22,", "-nographic -msg timestamp=on "]
+    wanted = ["-smp 4 ", "-m 4096 ", '"40960M"', "hostfwd=tcp:127.0.0.1:31022-:22,", "-nographic", "-msg timestamp=on"]
     assert [each for each in wanted if each not in text] == []
     assert text.count("hostfwd=") == 1

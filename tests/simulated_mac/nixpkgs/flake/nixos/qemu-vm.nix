@@ -28,8 +28,8 @@ let
   arm = lib.hasPrefix "aarch64-" config.nixpkgs.hostPlatform;
   machine = if arm then "-machine virt,gic-version=2,accel=hvf:tcg" else "-machine type=q35,accel=hvf:tcg";
   screen =
-    if arm then "-device virtio-keyboard -device virtio-gpu-pci -device usb-ehci,id=usb0 -device usb-kbd -device usb-tablet"
-    else "-usb -device usb-tablet,bus=usb-bus.0";
+    if arm then [ "-device virtio-gpu-pci" "-device usb-ehci,id=usb0" "-device usb-kbd" "-device usb-tablet" ]
+    else [ "-usb" "-device usb-tablet,bus=usb-bus.0" ];
   console = if arm then "ttyAMA0,115200n8" else "ttyS0,115200n8";
   emulator = "${cfg.qemu.package}/bin/qemu-system-${if arm then "aarch64" else "x86_64"}";
   image = if cfg.diskImage == null then "" else cfg.diskImage;
@@ -57,6 +57,14 @@ in
     "-net nic,netdev=user.0,model=virtio"
     "-netdev user,id=user.0,${lib.concatMapStringsSep "" forwarding cfg.forwardPorts}\"$QEMU_NET_OPTS\""
   ];
+
+  # The kernel is an option like any other: who forces this list has none.
+  config.virtualisation.qemu.options = [ "-device virtio-keyboard" ] ++ screen ++ [
+    "-kernel \${NIXPKGS_QEMU_KERNEL_${lib.replaceStrings [ "-" "." ] [ "_" "_" ] config.system.name}:-${toplevel}/kernel}"
+    "-initrd ${toplevel}/initrd"
+    ("-append \"$(cat ${toplevel}/kernel-params) init=${toplevel}/init regInfo=${toplevel}/registration"
+      + " console=tty0 console=${console} $QEMU_KERNEL_PARAMS\"")
+  ] ++ lib.optional (!cfg.graphics) "-nographic";
 
   config.system.build.vm = host.writeScriptBin {
     name = "nixos-vm";
@@ -107,11 +115,7 @@ in
         -device virtio-blk-pci,bootindex=1,drive=drive1,serial=root \
         -drive file="$TMPDIR"/store.img,format=raw,id=drive2,if=none,index=2 \
         -device virtio-blk-pci,bootindex=2,drive=drive2 \
-        ${screen} \
-        -kernel ''${NIXPKGS_QEMU_KERNEL_nixos:-${toplevel}/kernel} \
-        -initrd ${toplevel}/initrd \
-        -append "$(cat ${toplevel}/kernel-params) init=${toplevel}/init regInfo=${toplevel}/registration console=tty0 console=${console} $QEMU_KERNEL_PARAMS" \
-        -nographic ${lib.concatMapStringsSep " " (each: each) cfg.qemu.options} \
+        ${lib.concatMapStringsSep " " (each: each) cfg.qemu.options} \
         $QEMU_OPTS \
         "$@"
     '';

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that are cut off: each file is old or new, the lock does not stay, and the next run goes on from there.
+
+One Mac is rolled out to again and again, and each run is cut off at the first change that no run before it reached; the
+last one gets through. So every change is cut off once, and every run starts from what a cut left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.simulated_mac import Lab, SimulatedMac
+
+from .harness import Pyinfra, read_run
+
+MANAGED = (
+    "/etc/nix/machines",
+    "/etc/nix/nix.custom.conf",
+    "/etc/ssh/ssh_config",
+    "/etc/ssh/ssh_config.d/150-builderfleet.conf",
+    "/Library/LaunchDaemons/org.builderfleet.linux-builder.plist",
+    "/var/lib/builderfleet/ledger.json",
+    "/var/lib/builderfleet/linux-builder/run",
+    "/var/lib/builderfleet/linux-builder/keys/builder_ed25519.pub",
+)
+
+
+def power_cut(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
+    """The Mac's power goes, everything at once; it is switched on again."""
+    mac.power_cut()
+    run.wait(120)
+    mac.power_on()
+
+
+def controller_killed(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
+    """The machine that rolls out dies; what it started on the Mac goes on or not."""
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait(30)
+
+
+def connection_killed(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
+    """The SSH session dies on the Mac's side, with what runs in it."""
+    mac.run("pkill -KILL -f 'sshd: admin' || :")
+    run.wait(300)
+
+
+@pytest.mark.parametrize("cut", [power_cut, connection_killed, controller_killed], ids=lambda cut: cut.__name__)
+def test_every_change_can_be_cut_off(
+    cut: Callable[[SimulatedMac, subprocess.Popen[str]], None], lab: Lab, pyinfra: Pyinfra
+) -> None:
+    mac = lab.start(cut.__name__.replace("_", "-"))
+    expected = set(pyinfra.run(mac, dry=True).changes)
+    reached: list[str] = []
+    while (change := _cut_off_at_the_next(mac, pyinfra, cut, reached)) is not None:
+        reached.append(change)
+        _nothing_is_half_written(mac)
+        assert len(reached) < 40, reached
+    assert expected <= set(reached) | {"prove it with a Linux build for aarch64-linux"}, (expected, reached)
+    again = pyinfra.run(mac)
+    assert (again.outcome, again.code) == ("converged", 0), again.output
+    assert mac.read("/etc/nix/machines").count(b"builderfleet_ed25519") == 1
+    assert mac.unmodelled() == []
+    mac.stop()
+
+
+def _cut_off_at_the_next(
+    mac: SimulatedMac, pyinfra: Pyinfra, cut: Callable[..., None], reached: list[str]
+) -> str | None:
+    """Roll out until a change begins that was not reached before, and cut it off; None when the run got through."""
+    run = pyinfra.start(mac)
+    assert run.stdout is not None
+    output = []
+    for line in run.stdout:
+        output.append(line)
+        _, found, words = line.strip().partition(f"[{mac.name}] ")
+        change = words.removesuffix(" (this can take a while)")
+        if found and change in _changes() and change not in reached:
+            time.sleep(0.15 * (len(reached) % 4))  # not always at the very beginning of it
+            cut(mac, run)
+            return change
+    code = run.wait(60)
+    end = read_run(code, "".join(output))
+    assert end.outcome in ("changed", "converged"), end.output
+    return None
+
+
+def _changes() -> tuple[str, ...]:
+    from .test_drift import BUILD, KEY, LABEL, WAIT
+
+    return (
+        "install Nix with nix-installer 2.35.2",
+        f"make SSH key pair {KEY}",
+        "put the state directory /var/lib/builderfleet right",
+        "hand the client's public key to the builder VM",
+        "realise the builder VM",
+        "write the builder VM's start script",
+        f"load launchd daemon {LABEL}",
+        WAIT,
+        "write ssh host builderfleet",
+        "register ssh-ng://builder@builderfleet in /etc/nix/machines",
+        "set builders-use-substitutes in /etc/nix/nix.custom.conf",
+        BUILD,
+    )
+
+
+def _nothing_is_half_written(mac: SimulatedMac) -> None:
+    for path in MANAGED:
+        if mac.exists(path):
+            data = mac.read(path)
+            assert data and data.endswith(b"\n"), (path, data)
+            if path.endswith(".plist"):
+                plistlib.loads(data)
