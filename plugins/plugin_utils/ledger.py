@@ -160,7 +160,8 @@ def taken_back(answers: Answers, file: File, without_ours: bytes, setting: str |
     """The script that puts a foreign file back as it was, and forgets it.
 
     `without_ours` is what stands there now less our part: it is written where others changed the file after us, and
-    where more of ours is to stay in it: `setting` is the one that goes, of those that are remembered.
+    where more of ours is to stay in it: `setting` is the one that goes, of those that are remembered. The file is
+    first, the ledger second: a run that is cut off in between finds nothing of ours in the file, and forgets it then.
     """
     found, book = answers[file], ledger(answers)
     if found.kind not in (Kind.FILE, Kind.ABSENT):
@@ -171,9 +172,9 @@ def taken_back(answers: Answers, file: File, without_ours: bytes, setting: str |
     others = {name: value for name, value in entry.former.items() if name != setting}
     files = {path: each for path, each in book.files.items() if path != file.path}
     if setting is not None and others:
-        files[file.path] = replace(entry, after=hashlib.sha256(without_ours).hexdigest(), former=others)
-        return written(answers, replace(book, files=files)) + _rewritten(file.path, found, without_ours)
-    # The file first: a run that is cut off in between finds that nothing of ours is in it, and forgets it then.
+        after, exact = hashlib.sha256(without_ours).hexdigest(), entry.exact and found.seen == entry.after
+        files[file.path] = replace(entry, after=after, exact=exact, former=others)
+        return _rewritten(file.path, found, without_ours) + written(answers, replace(book, files=files))
     forget = written(answers, replace(book, files=files))
     forget += f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n" if entry.backup else ""
     if entry.exact and found.seen == entry.after:

@@ -76,7 +76,7 @@ class NixInstallation:
         try:
             found = self.flavour(answers)
         except ReceiptError as error:
-            if not answers[BEGUN].absent:
+            if self.present and not answers[BEGUN].absent:
                 yield from self._install(answers, again=True)
                 return
             yield Blocked(

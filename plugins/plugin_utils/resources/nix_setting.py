@@ -124,7 +124,7 @@ class NixSetting:
 
     def _syntax_errors(self, answers: Answers) -> Blocked | None:
         """Lines of others that Nix does not read: reported, never touched. Ours are put right."""
-        for file in {NIX_CONF, self._file(answers)}:
+        for file in dict.fromkeys((NIX_CONF, self._file(answers))):
             for problem in nix_conf.syntax_errors(answers[file].content or b""):
                 if not _is_ours(problem.text, self.name):
                     return Blocked(

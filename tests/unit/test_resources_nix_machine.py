@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NixMachine: one line among others, every byte of which is somebody's; and an inline setting that hides it."""
+
+from __future__ import annotations
+
+import pytest
+from builderfleet.plugin_utils.formats import machines
+from builderfleet.plugin_utils.ledger import LEDGER
+from builderfleet.plugin_utils.questions.file import NOTHING, Found
+from builderfleet.plugin_utils.questions.mac import Mac
+from builderfleet.plugin_utils.questions.nix import Configuration, NixConfiguration
+from builderfleet.plugin_utils.resource import Change
+from builderfleet.plugin_utils.resources.nix_machine import MACHINES, NixMachine
+from builderfleet.plugin_utils.resources.nix_setting import NIX_CONF
+
+from tests.unit.answers import (
+    FIFO,
+    INTEL,
+    Case,
+    Person,
+    World,
+    carried,
+    directory,
+    file,
+    ledger_of,
+    link,
+    nix,
+    remembered,
+)
+
+URI = "ssh-ng://builder@builderfleet"
+WANTED = NixMachine(
+    uri=URI,
+    ssh_key="/etc/nix/builderfleet_ed25519",
+    max_jobs=4,
+    supported_features=("benchmark", "big-parallel"),
+    host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb root@nixos",
+)
+UNWANTED = NixMachine(uri=URI, present=False)
+OTHERS = "# the farm\nssh://farm x86_64-linux /k 8 2 kvm - -\n"
+OURS = (
+    f"{URI} aarch64-linux /etc/nix/builderfleet_ed25519 4 1 benchmark,big-parallel - "
+    + machines.encoded_host_key(WANTED.host_key)
+    + "\n"
+)
+
+REGISTER = f"register {URI} in /etc/nix/machines"
+UNREGISTER = f"take {URI} out of /etc/nix/machines"
+SHOW = "set builders in /etc/nix/nix.conf"
+HIDE = "put builders in /etc/nix/nix.conf back as it was"
+INCLUDE = "@/etc/nix/machines"
+
+
+def world(found: Found, configuration: Configuration | None = None, conf: str = "") -> World:
+    return {MACHINES: found, NIX_CONF: file(conf), NixConfiguration(): configuration or nix(builders=INCLUDE)}
+
+
+def edited(now: Found, before: str | None = OTHERS) -> World:
+    """A Mac on which the machine was registered."""
+    return world(now) | {LEDGER: ledger_of(remembered(MACHINES.path, before, (before or "") + OURS))}
+
+
+def shown(now: str) -> World:
+    """A Mac whose inline builders were made to show the machines file."""
+    entry = remembered(NIX_CONF.path, "builders = ssh://x\n", now, former={"builders": " ssh://x"})
+    return world(NOTHING, nix(builders=f"ssh://x;{INCLUDE}"), now) | {LEDGER: ledger_of(entry)}
+
+
+TOML = 'version = 1\n[machines.x]\nuri = "ssh://x"\n'
+
+CASES = [
+    Case("fresh", WANTED, world(NOTHING), (REGISTER,)),
+    Case("no Nix yet", WANTED, expected=(REGISTER,)),
+    Case("others only", WANTED, world(file(OTHERS)), (REGISTER,)),
+    Case("converged", WANTED, world(file(OTHERS + OURS))),
+    Case("converged in other words", WANTED, world(file(f"  {OURS.strip()}   # mine\n"))),
+    Case("other jobs", WANTED, world(file(OURS.replace(" 4 1 ", " 2 1 "))), (REGISTER,)),
+    Case("other key", WANTED, world(file(OURS.replace("/etc/nix/b", "/root/b"))), (REGISTER,)),
+    Case("there twice", WANTED, world(file(OURS + OTHERS + OURS)), (REGISTER,)),
+    Case("commented out", WANTED, world(file(f"#{OURS}")), (REGISTER,)),
+    Case("not readable for all", WANTED, world(file(OURS, 0o600)), (REGISTER,)),
+    Case("somebodys file", WANTED, world(file(OURS, uid=501, gid=20))),
+    Case("Intel", WANTED, world(file(OURS)) | {Mac(): INTEL}, (REGISTER,)),
+    Case("binary foreign lines", WANTED, world(file(b"\xff\xfe # \0\n" + OURS.encode()))),
+    Case("inline builders", WANTED, world(file(OURS), nix(builders="ssh://x"), "builders = ssh://x\n"), (SHOW,)),
+    Case("no builders at all", WANTED, world(file(OURS), nix(builders=""), "builders =\n"), (SHOW,)),
+    Case("inline with the file", WANTED, world(file(OURS), nix(builders=f"ssh://x;{INCLUDE}"))),
+    Case("both", WANTED, world(NOTHING, nix(builders="ssh://x"), "builders = ssh://x\n"), (REGISTER, SHOW)),
+    Case(
+        "nix-darwins link",
+        WANTED,
+        world(link("/etc/static/nix/machines")),
+        (Person("another tool", "nix-darwin|tool"),),
+    ),
+    Case("a directory", WANTED, world(directory()), (Person("is a directory", "."),)),
+    Case("a fifo", WANTED, world(FIFO), (Person("/etc/nix/machines is a", "."),)),
+    Case("TOML", WANTED, world(file(TOML)), (Person("TOML, which only Lix", "by hand"),)),
+    Case("nothing to take out", UNWANTED, world(NOTHING)),
+    Case("others stay", UNWANTED, world(file(OTHERS))),
+    Case("taken out", UNWANTED, edited(file(OTHERS + OURS)), (UNREGISTER,)),
+    Case("taken out, there was no file", UNWANTED, edited(file(OURS), None), (UNREGISTER,)),
+    Case("taken out without a ledger", UNWANTED, world(file(OTHERS + OURS)), (UNREGISTER,)),
+    Case("others edited it since", UNWANTED, edited(file(OTHERS + OURS + "ssh://new\n")), (UNREGISTER,)),
+    Case("somebody took it out", UNWANTED, edited(file(OTHERS)), (UNREGISTER,)),
+    Case("somebody removed the file", UNWANTED, edited(NOTHING), (UNREGISTER,)),
+    Case("it is a link since", UNWANTED, edited(link("/x")), (Person("is a link", "."),)),
+    Case("nix-darwins link is not ours", UNWANTED, world(link("/etc/static/nix/machines"))),
+    Case("TOML is not ours", UNWANTED, world(file(TOML))),
+    Case("inline put back", UNWANTED, shown(f"builders = ssh://x;{INCLUDE}\n"), (HIDE,)),
+    Case("inline that is not ours", UNWANTED, world(NOTHING, nix(builders=f"ssh://x;{INCLUDE}"))),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_it_says(case: Case) -> None:
+    case.check()
+
+
+def only(name: str) -> Change:
+    (change,) = next(case for case in CASES if case.name == name).changes()
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("fresh", OURS.rstrip("\n") + "\n"),
+        ("others only", OTHERS + OURS),
+        ("there twice", OURS + OTHERS),
+        ("other jobs", OURS),
+        ("Intel", OURS.replace("aarch64-linux", "x86_64-linux")),
+        ("taken out without a ledger", OTHERS),
+        ("others edited it since", OTHERS + "ssh://new\n"),
+    ],
+)
+def test_what_it_writes(name: str, content: str) -> None:
+    assert carried(only(name).script)[MACHINES.path].decode().rstrip("\n") == content.rstrip("\n")
+
+
+def test_a_file_that_was_not_there_goes_again() -> None:
+    assert f"discard {MACHINES.path} " in only("taken out, there was no file").script
+
+
+def test_a_file_that_nobody_could_read_becomes_readable_and_keeps_its_owner() -> None:
+    case = Case("", WANTED, world(file(OTHERS, 0o600, uid=501, gid=20)))
+    (change,) = case.changes()
+    assert f"stage {MACHINES.path} {case.world[MACHINES].seen} 0644 501 20" in change.script
+
+
+def test_the_include_stands_where_every_parser_sees_it() -> None:
+    """No blank before the @: parsers before 2.24.15 drop it silently when there is one."""
+    assert carried(only("inline builders").script)[NIX_CONF.path] == f"builders = ssh://x;{INCLUDE}\n".encode()
