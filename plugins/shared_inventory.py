@@ -8,6 +8,7 @@ Python interface is not promised to be stable, so it is used here and nowhere el
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ class InventoryHost:
 def load(sources: Sequence[str], vault_password_files: Sequence[str] = ()) -> list[InventoryHost]:
     """All hosts of the sources. Raises InventoryError."""
     command = [sys.executable, "-m", __name__, json.dumps([list(sources), list(vault_password_files)])]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}  # by default half an inventory is only a warning
+    child = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **strict})
     if child.returncode != 0:
         raise InventoryError(f"Ansible cannot read the inventory {', '.join(sources)}: {child.stderr.strip()[-2000:]}")
     return [

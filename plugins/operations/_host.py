@@ -106,7 +106,6 @@ def _make(state: State, host: Host, session: Session, change: Change) -> bool:
     still = gevent.spawn(_still_at_it, host, change.summary)
     try:
         with confined(host, session):
-            session.made.append(change)
             _carry(host, session, session.apply(change), change.limit)
     finally:
         still.kill()

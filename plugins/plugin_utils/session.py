@@ -43,6 +43,7 @@ class Session:
     failure: SessionError | None = None
     _answers: Answers | None = None
     _token: str = ""
+    _making: Change | None = None
 
     @property
     def answers(self) -> Answers:
@@ -60,6 +61,7 @@ class Session:
 
     def apply(self, change: Change) -> str:
         """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
+        self._making = change
         self._token = secrets.token_hex(8)
         change_script = shell.guarded(change.script, run=self.run, who=self.who)
         return shell.wrap(f"(\n{change_script})\nstatus=$?\n" + self._probe().script(self._token, '"$status"'))
@@ -74,17 +76,21 @@ class Session:
 
         Raises SessionError when it is no whole transcript, when the Mac is locked, or when the change failed.
         """
+        change, self._making = self._making, None
+        what = f"{change.summary}: " if change else ""
         try:
             transcript = Transcript.parse(text, self._token)
         except TranscriptError as error:
             hint = _last_lines(errors)
-            raise SessionError(f"{error}" + (f"; it said: {hint}" if hint else "")) from error
+            raise SessionError(f"{what}{error}" + (f"; it said:\n{hint}" if hint else "")) from error
         self._answers = self._probe().answers(transcript)
         status = int(transcript.fields("script").get("status", b"0"))
         if status == shell.LOCKED:
             raise SessionError(_last_lines(errors) or "locked by another run", Outcome.LOCKED)
         if status != 0:
-            raise SessionError(f"status {status}: {_last_lines(errors) or 'no message'}")
+            raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
+        if change:
+            self.made.append(change)
 
     def steps(self, resource: Resource) -> Iterator[Step]:
         """What has to happen for one resource, as things are now. Raises SessionError when that cannot be told."""
@@ -155,4 +161,4 @@ class Session:
 
 def _last_lines(text: str, count: int = 12) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-count:])
+    return "\n".join(lines[-count:])

@@ -112,9 +112,9 @@ limit() {
 """
 
 # The kernel holds the lock for as long as the script runs (flock goes with the process, however it ends); between two
-# scripts of one run a lease of a few seconds stands in the file. So a run that died blocks nobody for long.
+# scripts of one run a lease of a few seconds stands in the file. So a run that died or failed blocks nobody for long.
 _LOCK = r"""
-# lock RUN WHO PATIENCE LEASE: descriptor 9 holds it until the script ends
+# lock RUN WHO PATIENCE LEASE: descriptor 9 holds it until the script ends; LEASE is how long it holds after that
 lock() {
   while :; do
     exec 9<>LOCK_FILE || fail "cannot open LOCK_FILE"
@@ -138,7 +138,7 @@ lease() {
         exit 99 if !@there || $mine[1] != $there[1];
       }
       my ($other, $until, $whose) = lease();
-      last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * $lease);
+      last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * LEASE);
       $holder = $whose // "a script of another run";
       flock($lock, LOCK_UN) if $free;
       if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it\n"; exit 75 }
@@ -147,7 +147,7 @@ lease() {
     seek $lock, 0, 0; truncate $lock, 0; require IO::Handle;
     print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@"
 }
-""".replace("LOCK_FILE", LOCK_FILE)
+""".replace("LOCK_FILE", LOCK_FILE).replace("10 * LEASE", str(10 * LEASE))
 
 LIBRARY = (_FILES + _LOCK).strip()
 
@@ -159,10 +159,10 @@ def guarded(script: str, *, run: str, who: str) -> str:
     """
     return (
         f"set -eu\nexec 1>&2\n{LIBRARY}\n"
-        f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} {LEASE}\n"
+        f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} 0\n"
         f"rm -f {PROOF_FILE}\n"
         f"{script.strip()}\n"
-        # Renewed for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
+        # Kept for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
         f"lease {quote(run)} {quote(who)} 0 {LEASE} || [ $? -eq 99 ]\n"
     )
 

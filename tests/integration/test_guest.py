@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 from tests.simulated_mac import guest, nixpkgs
 
+REPOSITORY = Path(__file__).parents[2]
 DEADLINE = 120  # seconds for a boot; it takes 5 on an idle machine and many times that on a busy one
 
 SURROUNDINGS = r"""
@@ -227,6 +230,16 @@ def test_another_key_is_refused_and_a_host_key_that_is_not_its_own_as_well(host:
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in impostor.stderr
 
 
+@pytest.mark.parametrize(("spoil", "mend"), [("chown 501", "chown 0"), ("chmod 0666", "chmod 0444")])
+def test_a_key_that_others_could_write_is_not_trusted(host: Host, spoil: str, mend: str) -> None:
+    """The share shows the host's owners and modes, and sshd is strict about them (linux_builder §1.9)."""
+    host.check(f"{spoil} /state/keys/builder_ed25519.pub")
+    refused = host.guest("true")
+    host.check(f"{mend} /state/keys/builder_ed25519.pub")
+    assert (refused.returncode, "Permission denied (publickey)" in refused.stderr) == (255, True)
+    assert host.guest("true").returncode == 0
+
+
 def test_a_linux_package_is_built_in_the_guest_and_comes_back(host: Host) -> None:
     kernel = host.guest("uname -r").stdout.strip()
     assert kernel != os.uname().release
@@ -265,3 +278,37 @@ def test_it_boots_again_after_its_power_was_cut(host: Host) -> None:
     host.start_vm()
     assert host.guest("'echo a > /tmp/a && nix-store --verify'").returncode == 0
     assert "disk image" not in host.console().partition("Nix ready")[2]
+
+
+def test_a_build_that_is_killed_leaves_no_half_image_and_the_next_one_makes_it_whole(tmp_path: Path) -> None:
+    missing = guest.requirements()
+    if missing:
+        pytest.skip(" ".join(missing))
+    cache = tmp_path / "guest"
+    cache.mkdir()
+    for package in guest.ensure().parent.glob("*.deb"):
+        shutil.copy(package, cache)
+    build = [
+        sys.executable,
+        "-c",
+        "from tests.simulated_mac.guest import ensure; ensure(lambda line: print(line, flush=True))",
+    ]
+    environment = {**os.environ, "BUILDERFLEET_CACHE": str(tmp_path)}
+    killed = subprocess.Popen(build, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    while not killed.stdout.readline().startswith("putting"):
+        assert killed.poll() is None
+    killed.kill()
+    killed.wait(10)
+    assert {path.name.split("-")[0] for path in cache.iterdir()} == {".building", ".lock", "linux"}
+
+    subprocess.run(build, env=environment, cwd=REPOSITORY, check=True, timeout=DEADLINE)
+    image = (cache / "current").resolve()
+    assert {path.name for path in image.iterdir()} == {
+        "acceleration",
+        "initrd",
+        "kernel",
+        "ssh_host_ed25519_key.pub",
+        "system.img",
+    }
+    assert not list(cache.glob(".building*"))

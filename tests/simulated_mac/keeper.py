@@ -85,20 +85,17 @@ class Keeper:
         raise RuntimeError(f"{machine.name} did not start: {(machine / 'state/boot.log').read_text()[-2000:]}")
 
     def power_cut(self, name: str) -> None:
+        leader = self.directory / "macs" / name / "leader"
         process = self.running.pop(name, None)
         if process is not None:
-            process.kill()  # unshare takes PID 1 along, and that everything else
+            # The Mac's PID 1 first, which takes everything else along: then unshare, its parent, sees the end.
+            if leader.exists() and process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(leader.read_text()), signal.SIGKILL)
+            else:
+                process.kill()
             process.wait()
-        leader = self.directory / "macs" / name / "leader"
-        if leader.exists():
-            self._gone(int(leader.read_text()))
-            leader.unlink()
-
-    @staticmethod
-    def _gone(pid: int) -> None:
-        deadline = time.monotonic() + 30
-        while Path(f"/proc/{pid}/ns/pid").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        leader.unlink(missing_ok=True)
 
     def end(self, *, remove: bool) -> None:
         for name in list(self.running):

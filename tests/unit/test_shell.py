@@ -332,8 +332,8 @@ def test_the_lock_is_given_back_but_not_anothers(sandbox: Sandbox) -> None:
 
 def guarded(script: str, run: str = "a") -> str:
     text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop"))
-    assert f" {shell.LOCK_PATIENCE} {shell.LEASE}\n" in text
-    return text.replace(f" {shell.LOCK_PATIENCE} {shell.LEASE}\n", f" 0 {shell.LEASE}\n")
+    assert f" {shell.LOCK_PATIENCE} 0\n" in text
+    return text.replace(f" {shell.LOCK_PATIENCE} 0\n", " 0 0\n")
 
 
 @pytest.fixture

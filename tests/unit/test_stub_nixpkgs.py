@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builderfleet.plugin_utils.resources.builder_vm import BuilderVm
+from builderfleet.plugin_utils.size import Size
 
 from tests.simulated_mac import nixpkgs
 
@@ -29,6 +31,7 @@ SETTINGS = (
     "sandbox = false",
     "substituters =",
 )
+STOCK = '(builtins.getFlake "{reference}").legacyPackages.aarch64-darwin.darwin.linux-builder.nixosConfig.system.build'
 PORT_22 = '{ from = "host"; host.address = "127.0.0.1"; host.port = 31022; guest.port = 22; }'
 
 
@@ -266,6 +269,40 @@ def test_without_a_linux_builder_the_stock_program_is_made_and_a_changed_guest_i
     refused = evaluator.nix(*build, f"({flake}.override {{ modules = [ {module} ]; }}).nixosConfig.system.build.vm")
     assert refused.returncode != 0
     assert "a 'aarch64-linux' with features {} is required to build" in refused.stderr
+
+
+def test_what_the_resource_asks_for_listens_on_this_machine_only_and_leaves_the_guest_alone(
+    evaluator: Evaluator,
+) -> None:
+    vm = BuilderVm(
+        nixpkgs=evaluator.reference,
+        cores=4,
+        memory=Size.parse("6GiB"),
+        disk=Size.parse("40GiB"),
+        port=31122,
+        key="/etc/nix/key",
+        label="org.builderfleet.test",
+    )
+    done = evaluator.nix("eval", "--impure", "--raw", "--expr", f"({vm.expression()}).text")
+    assert done.returncode == 0, done.stderr
+    wanted = ["-smp 4 ", "-m 6144 ", '"40960M"', "hostfwd=tcp:127.0.0.1:31122-:22,"]
+    assert [each for each in wanted if each not in done.stdout] == []
+    assert done.stdout.count("hostfwd=") == 1
+    toplevel = evaluator.nix(
+        "eval", "--raw", "--expr", f"{STOCK.format(reference=evaluator.reference)}.toplevel.outPath"
+    )
+    assert f"init={toplevel.stdout}/init" in done.stdout
+
+
+def test_the_start_scripts_of_the_real_one_are_there_with_their_leak(evaluator: Evaluator) -> None:
+    """So that a test can tell that nothing of ours uses them (linux_builder §0.3)."""
+    flake = f'(builtins.getFlake "{evaluator.reference}").legacyPackages.aarch64-darwin.darwin.linux-builder'
+    made = evaluator.nix("build", "--no-link", "--json", "--expr", flake)
+    assert made.returncode == 0, made.stderr
+    script = (Path(json.loads(made.stdout)[0]["outputs"]["out"]) / "bin" / "create-builder").read_text()
+    run_builder = Path(script.split()[-1])
+    assert run_builder.name == "run-builder"
+    assert 'KEYS=$(nix-store --add "${KEYS:-./keys}")' in run_builder.read_text()
 
 
 def test_the_run_program_says_what_the_options_say(evaluator: Evaluator) -> None:

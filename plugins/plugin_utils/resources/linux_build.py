@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..asking import Answers, Question
+from ..asking import Answers, Question, Unknown
 from ..ledger import LEDGER, PARENT, directories
 from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
@@ -38,8 +38,11 @@ _EXPRESSION = """{ system, stamp }: derivation {
 
 
 def proof(answers: Answers) -> str:
-    """What the last proof said: the kernel and the host of the build; empty when there is none."""
-    return (answers[PROOF].content or b"").decode("utf-8", "replace").partition("\n")[0]
+    """What the last proof said: the kernel and the host of the build; empty when there is none, or it was not asked."""
+    try:
+        return (answers[PROOF].content or b"").decode("utf-8", "replace").partition("\n")[0]
+    except Unknown:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .errors import GuestError, run
 
 _HERE = Path(__file__).parent
 _UNFINISHED = ".building-"
+_KEPT_UNUSED = 30 * 24 * 3600  # seconds that an image of another recipe is kept, for whoever goes back and forth
 
 
 def cache() -> Path:
@@ -58,6 +60,8 @@ def ensure(report: Callable[[str], None] = print) -> Path:
             _build(image, report)
         _write(image / "acceleration", acceleration.decide(image, folder / "verdict", report) + "\n")
         _point(folder / "current", image.name)
+        os.utime(image)
+        _forget_unused(folder)
     return image
 
 
@@ -119,6 +123,12 @@ def _initrd(unpacked: kernel.Kernel) -> bytes:
         entries.append(archive.file(f"modules/{number:02}-{name}.ko", content))
     entries.append(archive.file("init", (_HERE / "initrd_init").read_bytes(), 0o755))
     return archive.archive(entries)
+
+
+def _forget_unused(folder: Path) -> None:
+    for image in folder.iterdir():
+        if image.is_dir() and not image.is_symlink() and image.stat().st_mtime < time.time() - _KEPT_UNUSED:
+            shutil.rmtree(image)
 
 
 def _flush(path: Path) -> None:

@@ -114,4 +114,6 @@ def _download(package: str, cache: Path, scratch: Path, report: Callable[[str], 
     found = list(folder.glob("*.deb"))
     if len(found) != 1:
         raise GuestError(f"wanted one file from `apt-get download {package}`, saw {len(found)}. {_REFRESH}")
+    for former in cache.glob("linux-image-*.deb"):
+        former.unlink()
     return Path(shutil.move(found[0], cache / found[0].name))

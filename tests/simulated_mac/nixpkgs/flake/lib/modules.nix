@@ -37,7 +37,9 @@ let
       names = attrNames (foldl' (all: each: all // each.tree) { } trees);
       at = name:
         let
-          here = concatMap (each: if each.tree ? ${name} then [{ inherit (each) file; tree = each.tree.${name}; }] else [ ]) trees;
+          here = concatMap
+            (each: if each.tree ? ${name} then [{ inherit (each) file; tree = each.tree.${name}; }] else [ ])
+            trees;
           options = filter (each: isOption each.tree) here;
           path = showOption (location ++ [ name ]);
         in
@@ -56,14 +58,17 @@ let
       marked = mark: map (each: each // { value = mapAttrs (_: mark) each.value; });
     in
     if !(isAttrs value) then
-      throw "The option `${showOption location}' in `${definition.file}' is a set of options, it is defined as ${builtins.typeOf value}."
+      throw ("The option `${showOption location}' is a set of options, "
+        + "in `${definition.file}' it is defined as ${builtins.typeOf value}.")
     else if value._type or "" == "merge" then concatMap again value.contents
     else if value._type or "" == "if" then marked (lib.mkIf value.condition) (again value.content)
     else if value._type or "" == "override" then marked (lib.mkOverride value.priority) (again value.content)
     else [ definition ];
 
   definitionsOf = name: definitions:
-    concatMap (each: if each.value ? ${name} then [{ inherit (each) file; value = each.value.${name}; }] else [ ]) definitions;
+    concatMap
+      (each: if each.value ? ${name} then [{ inherit (each) file; value = each.value.${name}; }] else [ ])
+      definitions;
 
   # Every name that is defined and is no option: [ { file; location; } ].
   unmatched = location: options: definitions:
@@ -132,13 +137,14 @@ let
       throw ("A definition for option `${showOption location}' is not of type `${type.description}'. Definition values:"
         + showDefinitions wrong);
 
-  showDefinitions = definitions: concatStringsSep "" (map (each: "\n- In `${each.file}': ${shown each.value}") definitions);
+  showDefinitions = definitions:
+    concatStringsSep "" (map (each: "\n- In `${each.file}': ${shown each.value}") definitions);
   shown = value:
     if builtins.isString value then builtins.toJSON value
     else if builtins.isInt value || builtins.isBool value || value == null then builtins.toJSON value
     else "<${builtins.typeOf value}>";
 
-  # The value of definitions of one thing, marks and all; for members of lists and sets, which are no options themselves.
+  # The value of definitions of one thing, marks and all: members of lists and sets, which are no options themselves.
   resolved = type: location: definitions: merged type location (strongest (concatMap discharged definitions));
 
   evaluate = location: options: definitions:

@@ -18,8 +18,11 @@ let
   # Definitions of a set by the names in it: { name = [ { file; value; } ]; }
   byName = definitions:
     lib.genAttrs (attrNames (foldl' (all: each: all // each.value) { } definitions)) (name:
-      concatMap (each: if each.value ? ${name} then [{ inherit (each) file; value = each.value.${name}; }] else [ ]) definitions);
+      concatMap
+        (each: if each.value ? ${name} then [{ inherit (each) file; value = each.value.${name}; }] else [ ])
+        definitions);
 
+  within = low: high: value: isInt value && value >= low && value <= high;
   isSet = value: isAttrs value && !(lib.isDerivation value);
 in
 rec {
@@ -33,11 +36,11 @@ rec {
 
   ints = {
     between = low: high:
-      plain "integer between ${toString low} and ${toString high} (both inclusive)" (value: isInt value && value >= low && value <= high);
+      plain "integer between ${toString low} and ${toString high} (both inclusive)" (within low high);
     unsigned = plain "unsigned integer, meaning >=0" (value: isInt value && value >= 0);
     positive = plain "positive integer, meaning >0" (value: isInt value && value > 0);
   };
-  port = plain "16 bit unsigned integer; between 0 and 65535 (both inclusive)" (value: isInt value && value >= 0 && value <= 65535);
+  port = plain "16 bit unsigned integer; between 0 and 65535 (both inclusive)" (within 0 65535);
   enum = values: plain "one of ${builtins.toJSON values}" (value: elem value values);
 
   lines = type "strings concatenated with \"\\n\"" isString

@@ -21,9 +21,14 @@ let
     };
   };
   forwarding = { from, proto, host, guest }:
-    if from == "host" then "hostfwd=${proto}:${host.address}:${toString host.port}-${guest.address}:${toString guest.port},"
-    else
-      "guestfwd=${proto}:${guest.address}:${toString guest.port}-cmd:nc ${host.address} ${toString host.port},";
+    let
+      outside = "${host.address}:${toString host.port}";
+      inside = "${guest.address}:${toString guest.port}";
+    in
+    if from == "host" then "hostfwd=${proto}:${outside}-${inside},"
+    else "'guestfwd=${proto}:${inside}-cmd:nc ${host.address} ${toString host.port}',";
+
+  forwards = lib.concatMapStringsSep "" forwarding cfg.forwardPorts;
 
   arm = lib.hasPrefix "aarch64-" config.nixpkgs.hostPlatform;
   machine = if arm then "-machine virt,gic-version=2,accel=hvf:tcg" else "-machine type=q35,accel=hvf:tcg";
@@ -32,6 +37,7 @@ let
     else [ "-usb" "-device usb-tablet,bus=usb-bus.0" ];
   console = if arm then "ttyAMA0,115200n8" else "ttyS0,115200n8";
   emulator = "${cfg.qemu.package}/bin/qemu-system-${if arm then "aarch64" else "x86_64"}";
+  variable = lib.replaceStrings [ "-" "." ] [ "_" "_" ];
   image = if cfg.diskImage == null then "" else cfg.diskImage;
 in
 {
@@ -42,6 +48,7 @@ in
     diskImage = option (nullOr str) "./${config.system.name}.qcow2";
     forwardPorts = option (listOf forward) [ ];
     host.pkgs = lib.mkOption { type = raw; };
+    restrictNetwork = option bool false;
     graphics = option bool false;
     useHostCerts = option bool true;
     useNixStoreImage = option bool true;
@@ -55,12 +62,12 @@ in
 
   config.virtualisation.qemu.networkingOptions = [
     "-net nic,netdev=user.0,model=virtio"
-    "-netdev user,id=user.0,${lib.concatMapStringsSep "" forwarding cfg.forwardPorts}\"$QEMU_NET_OPTS\""
+    "-netdev user,id=user.0,${forwards}${lib.optionalString cfg.restrictNetwork "restrict=on,"}\"$QEMU_NET_OPTS\""
   ];
 
   # The kernel is an option like any other: who forces this list has none.
   config.virtualisation.qemu.options = [ "-device virtio-keyboard" ] ++ screen ++ [
-    "-kernel \${NIXPKGS_QEMU_KERNEL_${lib.replaceStrings [ "-" "." ] [ "_" "_" ] config.system.name}:-${toplevel}/kernel}"
+    "-kernel \${NIXPKGS_QEMU_KERNEL_${variable config.system.name}:-${toplevel}/kernel}"
     "-initrd ${toplevel}/initrd"
     ("-append \"$(cat ${toplevel}/kernel-params) init=${toplevel}/init regInfo=${toplevel}/registration"
       + " console=tty0 console=${console} $QEMU_KERNEL_PARAMS\"")

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BuilderVm: directories, the client's public key, the program behind a GC root, the start script, the disk."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.asking import Replies, Unknown
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
+from builderfleet.plugin_utils.questions.key_pair import KeyPair
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.network import Greeting
+from builderfleet.plugin_utils.questions.nix import NIX
+from builderfleet.plugin_utils.resource import Change
+from builderfleet.plugin_utils.resources.builder_vm import (
+    DIRECTORY,
+    DISK,
+    KEYS,
+    PUBLIC_KEY,
+    ROOTS,
+    WRAPPER,
+    BuilderVm,
+    FormerBuilderVms,
+    NoStateDirectory,
+    RootNames,
+)
+from builderfleet.plugin_utils.size import Size
+
+from tests.unit.answers import (
+    GIVEN,
+    OTHER_PUBLIC,
+    PUBLIC,
+    SSHD,
+    THERE,
+    Case,
+    Person,
+    World,
+    directory,
+    file,
+    ledger_of,
+    link,
+    loaded,
+    pair,
+)
+from tests.unit.sandbox import Sandbox
+
+WANTED = BuilderVm(
+    nixpkgs=GIVEN["linux_builder_nixpkgs"],
+    cores=4,
+    memory=Size.parse("6GiB"),
+    disk=Size.parse("60GiB"),
+    port=31422,
+)
+UNWANTED = BuilderVm(present=False)
+ROOT, JOB = Metadata(WANTED.root), LaunchdJob(WANTED.label)
+
+STATE_RIGHT = "put the state directory /var/lib/builderfleet right"
+HAND, REALISE = "hand the client's public key to the builder VM", "realise the builder VM"
+WRITE, RESTART = "write the builder VM's start script", "restart the builder VM, whose disk was deleted"
+REMOVE, FORMER = "remove the builder VM with its disk", "let the garbage collector have former builder VMs"
+
+CONVERGED: World = {
+    STATE: directory(),
+    Metadata(DIRECTORY): directory(),
+    Metadata(KEYS): directory(),
+    DISK: THERE,
+    KeyPair(WANTED.key): pair(THERE, file(f"{PUBLIC} builderfleet\n")),
+    PUBLIC_KEY: file(f"{PUBLIC} builderfleet\n", 0o444),
+    ROOT: link("/nix/store/x-nixos-vm"),
+    File(WRAPPER): file(WANTED.wrapper(), 0o755),
+    RootNames(): (WANTED.root.rsplit("/", 1)[1],),
+    JOB: loaded(WANTED.label),
+    Greeting(WANTED.port): SSHD,
+}
+
+
+CASES = [
+    Case("fresh", WANTED, expected=(STATE_RIGHT, HAND, REALISE, WRITE)),
+    Case("converged", WANTED, CONVERGED),
+    Case("no state directory", WANTED, CONVERGED | {STATE: NOTHING}, (STATE_RIGHT,)),
+    Case("directory open to all", WANTED, CONVERGED | {Metadata(KEYS): directory(0o777)}, (STATE_RIGHT,)),
+    Case("directory is somebodys", WANTED, CONVERGED | {Metadata(DIRECTORY): directory(uid=501)}, (STATE_RIGHT,)),
+    Case("another key", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{OTHER_PUBLIC} x\n", 0o444)}, (HAND,)),
+    Case("no key", WANTED, CONVERGED | {PUBLIC_KEY: NOTHING}, (HAND,)),
+    Case("key can be written", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{PUBLIC} x\n", 0o644)}, (HAND,)),
+    Case("key is somebodys", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{PUBLIC} x\n", 0o444, 501)}, (HAND,)),
+    Case("key is a link", WANTED, CONVERGED | {PUBLIC_KEY: link("/x")}, (HAND,)),
+    Case("no program", WANTED, CONVERGED | {ROOT: NOTHING}, (REALISE,)),
+    Case("program was collected", WANTED, CONVERGED | {ROOT: link("/nix/store/gone", resolves=False)}, (REALISE,)),
+    Case("start script changed", WANTED, CONVERGED | {File(WRAPPER): file("#!/bin/sh\n", 0o755)}, (WRITE,)),
+    Case("start script cannot be run", WANTED, CONVERGED | {File(WRAPPER): file(WANTED.wrapper())}, (WRITE,)),
+    Case(
+        "start script in the way", WANTED, CONVERGED | {File(WRAPPER): directory()}, (Person("is a directory", "move"),)
+    ),
+    Case("disk was deleted", WANTED, CONVERGED | {DISK: NOTHING}, (RESTART,)),
+    Case("disk was deleted, VM starts", WANTED, CONVERGED | {DISK: NOTHING, Greeting(31422): b""}),
+    Case("disk was deleted, VM is off", WANTED, CONVERGED | {DISK: NOTHING, JOB: loaded(WANTED.label, pid=None)}),
+    Case("nothing to remove", UNWANTED),
+    Case("removed", UNWANTED, {RootNames(): ("linux-builder-1",), Metadata(DIRECTORY): directory()}, (REMOVE,)),
+    Case("only a root is left", UNWANTED, {RootNames(): ("linux-builder-1",)}, (REMOVE,)),
+    Case("only the directory is left", UNWANTED, {Metadata(DIRECTORY): directory()}, (REMOVE,)),
+    Case("no former ones", FormerBuilderVms(keep=WANTED.root), CONVERGED),
+    Case("none at all", FormerBuilderVms(keep=WANTED.root)),
+    Case("former ones", FormerBuilderVms(keep=WANTED.root), {RootNames(): ("linux-builder-1", "x y")}, (FORMER,)),
+    Case("state directory is gone", NoStateDirectory()),
+    Case("state directory is left", NoStateDirectory(), {STATE: directory()}, ("remove /var/lib/builderfleet",)),
+    Case(
+        "and what is above it was ours",
+        NoStateDirectory(),
+        {STATE: directory(), LEDGER: ledger_of(made=("/var/lib",))},
+        ("remove /var/lib/builderfleet",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_it_says(case: Case) -> None:
+    case.check()
+
+
+def only(name: str) -> Change:
+    (change,) = next(case for case in CASES if case.name == name).changes()
+    return change
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(WANTED, cores=5),
+        replace(WANTED, memory=Size.parse("7GiB")),
+        replace(WANTED, disk=Size.parse("61GiB")),
+        replace(WANTED, port=31423),
+        replace(WANTED, nixpkgs=WANTED.nixpkgs.replace("0123", "3210")),
+    ],
+    ids=["cores", "memory", "disk", "port", "nixpkgs"],
+)
+def test_another_vm_is_another_program_and_another_start_script(other: BuilderVm) -> None:
+    summaries = [step.summary for step in Case("", other, CONVERGED).steps() if step.summary in (REALISE, WRITE)]
+    assert summaries == [REALISE, WRITE]
+
+
+def test_the_vm_listens_on_this_mac_only() -> None:
+    assert 'host.address = "127.0.0.1"; host.port = 31422;' in WANTED.expression()
+
+
+def test_the_key_of_a_running_vm_comes_with_a_restart_and_else_without() -> None:
+    assert "launchctl kill SIGTERM system/org.builderfleet.linux-builder" in only("another key").script
+    off = Case("", WANTED, CONVERGED | {PUBLIC_KEY: NOTHING, JOB: loaded(WANTED.label, pid=None)})
+    assert "launchctl" not in off.changes()[0].script
+
+
+def test_roots_that_could_not_be_listed_are_unknown() -> None:
+    looked = {"kind": b"directory", "mode": b"755", "uid": b"0", "gid": b"0"}
+    ran = {"status": b"1", "output": b"", "errors": b"ls: /nix/var: Input/output error\n"}
+    with pytest.raises(Unknown, match=r"ended with status 1: .*Input/output error"):
+        RootNames().answer(Replies((looked, ran)))
+    assert RootNames().answer(Replies(({"kind": b"absent"}, ran))) == ()
+
+
+# --- really done ---------------------------------------------------------------------------------------------------
+
+
+def do(sandbox: Sandbox, name: str) -> subprocess.CompletedProcess[str]:
+    return sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{only(name).script}"))
+
+
+def test_the_directories_are_made_and_go_again(sandbox: Sandbox) -> None:
+    assert do(sandbox, "no state directory").returncode == 0
+    assert {path: oct((sandbox / path).stat().st_mode & 0o777) for path in (STATE.path, DIRECTORY, KEYS, BACKUPS)} == {
+        STATE.path: "0o755",
+        DIRECTORY: "0o755",
+        KEYS: "0o755",
+        BACKUPS: "0o700",
+    }
+    assert do(sandbox, "and what is above it was ours").returncode == 0
+    assert not (sandbox / "/var/lib").exists()
+
+
+def test_a_directory_above_in_which_others_are_stays(sandbox: Sandbox) -> None:
+    do(sandbox, "no state directory")
+    (sandbox / "/var/lib/others").mkdir()
+    assert do(sandbox, "and what is above it was ours").returncode == 0
+    assert [each.name for each in (sandbox / "/var/lib").iterdir()] == ["others"]
+
+
+def test_the_program_gets_its_root(sandbox: Sandbox) -> None:
+    sandbox.double("/nix/store/x-vm/bin/run-nixos-vm", "exit 0")
+    sandbox.double(f"{NIX}/nix-build", 'cat "$5" >/expression; echo "$NIX_REMOTE" >/remote; echo /nix/store/x-vm')
+    for _ in range(2):
+        ran = do(sandbox, "no program")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert (sandbox / WANTED.root).readlink() == Path("/nix/store/x-vm")
+    assert [each.name for each in (sandbox / ROOTS).iterdir()] == [Path(WANTED.root).name]
+    assert (sandbox / "/expression").read_text() == WANTED.expression()
+    assert (sandbox / "/remote").read_text() == "daemon\n"
+    assert sandbox.files("/tmp") == {}
+
+
+@pytest.mark.parametrize(
+    ("nix_build", "said"),
+    [
+        (
+            "echo no Linux system here >&2; exit 1",
+            "no Linux system here\nthe builder VM cannot be realised from github",
+        ),
+        ("echo /nix/store/other", "/nix/store/other has no bin/run-nixos-vm: this nixpkgs is not one"),
+    ],
+)
+def test_a_program_that_is_none_gets_no_root(sandbox: Sandbox, nix_build: str, said: str) -> None:
+    sandbox.double(f"{NIX}/nix-build", nix_build)
+    for _ in range(2):
+        ran = do(sandbox, "no program")
+        assert ran.returncode == 1
+        assert said in ran.stderr
+        assert not (sandbox / ROOTS).exists()
+    assert sandbox.files("/tmp") == {}
+
+
+def test_the_key_is_handed_over_or_nothing_is_changed(sandbox: Sandbox) -> None:
+    (sandbox / KEYS).mkdir(parents=True)
+    (sandbox / "/etc/nix").mkdir()
+    sandbox.double("/bin/launchctl", "exit 0")
+    assert do(sandbox, "no key").returncode != 0
+    assert sandbox.files(KEYS) == {}
+    (sandbox / f"{WANTED.key}.pub").write_text(PUBLIC)
+    assert do(sandbox, "no key").returncode == 0
+    assert sandbox.files(KEYS) == {PUBLIC_KEY.path: PUBLIC.encode()}
+    assert (sandbox / PUBLIC_KEY.path).stat().st_mode & 0o777 == 0o444
+
+
+# --- the start script ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def started(sandbox: Sandbox, program: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The start script, as launchd runs it, with a VM of the test's; it may write to /log."""
+    (sandbox / DIRECTORY).mkdir(parents=True)
+    sandbox.double("/bin/wait4path", 'echo "wait4path $1" >> /log')
+    sandbox.double(f"{WANTED.root}/bin/run-nixos-vm", program)
+    process = sandbox.start("", "-c", WANTED.wrapper().replace("vm=$!\n", "vm=$!\necho up >> /log\n"))
+    try:
+        until = time.monotonic() + 10
+        while "up" not in log(sandbox):
+            assert time.monotonic() < until, process.communicate()
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def log(sandbox: Sandbox) -> list[str]:
+    return (sandbox / "/log").read_text().splitlines() if (sandbox / "/log").exists() else []
+
+
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGTERM to the script itself, which is the only child of what was started."""
+    child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+    time.sleep(0.2)  # until its traps stand: launchd gives it as much
+    subprocess.run(["kill", f"-{signal.SIGTERM.value}", child], check=True)
+
+
+def test_the_guest_is_asked_to_shut_down(sandbox: Sandbox) -> None:
+    sandbox.double("/usr/bin/ssh", 'echo "ssh $*" >> /log; kill "$(cat /vm)"')
+    with started(sandbox, "echo $$ > /vm; echo $KEYS $NIX_DISK_IMAGE $USE_TMPDIR >> /log; exec sleep 60") as process:
+        terminate(process)
+        assert process.wait(20) == 0
+    first, *middle, last = log(sandbox)
+    assert first == f"wait4path {WANTED.root}/bin/run-nixos-vm"
+    assert sorted(middle) == sorted(["up", f"{KEYS} {DISK.path} 1"])
+    assert last == "ssh -o ConnectTimeout=5 builderfleet shutdown now"
+
+
+def test_it_ends_with_its_vm(sandbox: Sandbox) -> None:
+    """So that launchd starts it again."""
+    with started(sandbox, "sleep 0.5; exit 3") as process:
+        assert process.wait(20) == 3

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MacRequirements: what a Mac must be, said before anything on it is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builderfleet.plugin_utils.asking import Answers, Unknown
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.mac import Mac, MacFacts
+from builderfleet.plugin_utils.questions.network import Listeners, Process
+from builderfleet.plugin_utils.questions.nix import NixVersion
+from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
+from builderfleet.plugin_utils.size import Size
+
+from tests.unit.answers import APPLE_SILICON, INTEL, Case, Person, World, answers, loaded
+
+LABEL = "org.builderfleet.linux-builder"
+WANTED = MacRequirements(
+    label=LABEL, port=31422, cores=4, memory=Size.parse("6GiB"), nixpkgs_release="25.11", installer_sha256="5e" * 32
+)
+UNWANTED = MacRequirements(label=LABEL, port=31422, present=False)
+NIX: World = {NixVersion(): "nix (Nix) 2.35.2"}
+
+
+def listening(pid: int, group: int, parent: int = 1, command: str = "qemu-system-aarch64") -> Process:
+    return Process(pid=pid, group=group, parent=parent, command=command, addresses=("127.0.0.1:31422",))
+
+
+def taken(process: Process, port: int = 31422) -> World:
+    return {Listeners(port): (process,), LaunchdJob(LABEL): loaded(LABEL, pid=411)}
+
+
+CASES = [
+    Case("fresh", WANTED),
+    Case("our VM listens", WANTED, taken(listening(500, 411))),
+    Case("our VM in a group of its own", WANTED, taken(listening(500, 500, 411))),
+    Case("our job itself listens", WANTED, taken(listening(411, 411))),
+    Case("somebody listens", WANTED, taken(listening(9, 9, command="nc")), (Person(r"31422 is taken by nc \(pid 9\)$", "linux_builder_port"),)),
+    Case("somebody listens, ours is not loaded", WANTED, {Listeners(31422): (listening(9, 9),)}, (Person("pid 9", "."),)),
+    Case(
+        "a peer listens",
+        replace(WANTED, port=31022),
+        taken(listening(9, 9), 31022),
+        (Person("it is the port of the stock darwin.linux-builder", "another port"),),
+    ),
+    Case("whoever listens does not matter", UNWANTED, taken(listening(9, 9))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_it_says(case: Case) -> None:
+    case.check()
+
+
+def refused(requirements: MacRequirements, mac: MacFacts, world: World | None = None) -> list[str]:
+    return [str(each) for each in requirements.refusals(answers(requirements, {Mac(): mac} | (world or {})))]
+
+
+@pytest.mark.parametrize(
+    ("requirements", "mac"),
+    [
+        (WANTED, APPLE_SILICON),
+        (WANTED, replace(APPLE_SILICON, version=(14, 0))),
+        (WANTED, replace(APPLE_SILICON, version=(26, 0, 1))),
+        (WANTED, replace(APPLE_SILICON, memory=12 * 2**30, cores=4)),
+        (UNWANTED, replace(INTEL, version=(12,), can_virtualise=False, memory=2**30, translated=True)),
+    ],
+)
+def test_a_mac_that_will_do(requirements: MacRequirements, mac: MacFacts) -> None:
+    assert refused(requirements, mac) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"uid": 501}, "become = False: the session has uid 501, not root. Use sudo (pyinfra: _sudo=True)"),
+        ({"version": (13, 7)}, "macOS = '13.7': macOS 14 is the oldest that is supported. Update that Mac"),
+        ({"translated": True}, "the session runs under Rosetta"),
+        ({"can_virtualise": False}, "this Mac cannot run virtual machines"),
+        ({"memory": 8 * 2**30}, "linux_builder_memory = '6GiB': this Mac has 8GiB of memory, and the VM would take more "
+         "than half of it. Take at most 4GiB"),
+        ({"cores": 2}, "linux_builder_cores = 4: this Mac has 2 cores. Take at most 2"),
+    ],
+)  # fmt: skip
+def test_a_mac_that_will_not_do(change: dict[str, Any], said: str) -> None:
+    (text,) = refused(WANTED, replace(APPLE_SILICON, **change))
+    assert said in text
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    assert len(refused(WANTED, replace(APPLE_SILICON, uid=501, version=(13,), cores=1, memory=2**30))) == 4
+
+
+@pytest.mark.parametrize(("release", "count"), [("25.11", 0), ("26.05", 0), ("26.11", 1), ("", 1)])
+def test_an_intel_mac_wants_a_nixpkgs_that_knows_it(release: str, count: int) -> None:
+    said = refused(replace(WANTED, nixpkgs_release=release), INTEL, NIX)
+    assert len(said) == count
+    assert all("nixpkgs dropped after 26.05" in each for each in said)
+
+
+def test_an_intel_mac_without_nix_gets_none() -> None:
+    (text,) = refused(WANTED, INTEL)
+    assert "for Apple silicon" in text
+
+
+def test_no_installer_without_a_hash() -> None:
+    without = replace(WANTED, installer_sha256="")
+    (text,) = refused(without, APPLE_SILICON)
+    assert text.startswith("nix_installer_sha256 = '': this Mac has no Nix")
+    assert refused(without, APPLE_SILICON, NIX) == []
+
+
+@pytest.mark.parametrize("requirements", [WANTED, UNWANTED])
+def test_what_is_no_mac_is_said_first(requirements: MacRequirements) -> None:
+    linux = replace(APPLE_SILICON, kernel="Linux", version=(), memory=0, cores=0, uid=-1, can_virtualise=False)
+    (text,) = refused(requirements, linux)
+    assert "this is no Mac: its kernel is Linux" in text
+    assert "./rollout" in text
+
+
+def test_what_could_not_be_asked_is_unknown() -> None:
+    with pytest.raises(Unknown):
+        list(WANTED.refusals(Answers.given({})))

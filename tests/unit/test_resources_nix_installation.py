@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NixInstallation: installed where there is none, finished where it was ours, and never run over a Nix that is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import replace
+
+import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.questions.file import Metadata
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.mac import Mac
+from builderfleet.plugin_utils.questions.nix import NixVersion
+from builderfleet.plugin_utils.resources.nix_installation import (
+    BEGUN,
+    FSTAB,
+    INSTALLER,
+    RECEIPT,
+    SYNTHETIC,
+    NixInstallation,
+    plist_of,
+)
+
+from tests.unit.answers import APPLE_SILICON, THERE, Case, Person, World, directory, file, loaded, receipt
+from tests.unit.sandbox import Sandbox
+
+PROGRAM = (
+    "#!/bin/sh\necho \"$@\" >> /arguments\nmkdir -p /nix\n[ -e /nix/receipt.json ] || echo '{}' > /nix/receipt.json\n"
+)
+WANTED = NixInstallation(
+    version="2.35.2",
+    source="/var/installer",
+    sha256=hashlib.sha256(PROGRAM.encode()).hexdigest(),
+    extra_conf=("trusted-users = root admin", "cores = $x `y` 'z'"),
+)
+UNWANTED = replace(WANTED, present=False)
+
+INSTALL, UNINSTALL = "install Nix with nix-installer 2.35.2", "uninstall Nix with its store"
+AGAIN = f"{INSTALL}, which was cut off before"
+NIX = Metadata("/nix")
+DARWIN = {LaunchdJob("org.nixos.activate-system"): loaded("org.nixos.activate-system", pid=None)}
+
+INSTALLED: World = {
+    RECEIPT: receipt(),
+    INSTALLER: THERE,
+    NIX: directory(),
+    NixVersion(): "nix (Nix) 2.35.2",
+    plist_of("org.nixos.nix-daemon"): THERE,
+    plist_of("org.nixos.darwin-store"): THERE,
+}
+SCRIPT: World = {k: v for k, v in INSTALLED.items() if k not in (RECEIPT, INSTALLER)}
+LIX: World = SCRIPT | {NixVersion(): "nix (Lix, like Nix) 2.95.3", Metadata("/nix/lix-installer"): THERE}
+DETERMINATE: World = {
+    NIX: directory(),
+    RECEIPT: receipt(),
+    INSTALLER: THERE,
+    NixVersion(): "nix (Determinate Nix 3.8.2) 2.30.1",
+    Metadata("/usr/local/bin/determinate-nixd"): THERE,
+    plist_of("systems.determinate.nix-daemon"): THERE,
+}
+PARTIAL: World = {RECEIPT: receipt("Progress"), NIX: directory()}
+SINGLE: World = {NIX: directory(uid=501), NixVersion(): "nix (Nix) 2.30.0"}
+BEGUN_: World = {BEGUN: THERE}
+NO_ACCESS: World = {Mac(): replace(APPLE_SILICON, full_disk_access=False)}
+DAMAGED: World = {RECEIPT: file("{")}
+
+CASES = [
+    Case("fresh", WANTED, expected=(INSTALL,)),
+    Case("an empty nix directory", WANTED, {NIX: directory()}, (INSTALL,)),
+    Case("no Full Disk Access", WANTED, NO_ACCESS, (Person("Full Disk Access", "Remote Login.*PPPC"),)),
+    Case("converged", WANTED, INSTALLED),
+    Case("converged without Full Disk Access", WANTED, INSTALLED | NO_ACCESS),
+    Case("another version is adopted", WANTED, INSTALLED | {NixVersion(): "nix (Nix) 2.18.1"}),
+    Case("Determinate is adopted", WANTED, DETERMINATE),
+    Case("Lix is adopted", WANTED, LIX),
+    Case("the script installers is adopted", WANTED, SCRIPT),
+    Case("nix-darwins is adopted", WANTED, INSTALLED | DARWIN),
+    Case("ours, cut off", WANTED, PARTIAL | BEGUN_, (AGAIN,)),
+    Case("ours, cut off at once", WANTED, BEGUN_, (AGAIN,)),
+    Case("ours, cut off amid the receipt", WANTED, DAMAGED | BEGUN_, (AGAIN,)),
+    Case("ours, finished though cut off", WANTED, INSTALLED | BEGUN_),
+    Case("ours went, Lix came", WANTED, LIX | BEGUN_),
+    Case("ours went, Determinate came", WANTED, DETERMINATE | BEGUN_),
+    Case("ours went, a single user came", WANTED, SINGLE | BEGUN_, (Person("single-user", "multi-user"),)),
+    Case(
+        "somebodys, cut off",
+        WANTED,
+        PARTIAL,
+        (Person("not done: create_apfs_volume.*not builderfleet's", "Finish or undo"),),
+    ),
+    Case("single user", WANTED, SINGLE, (Person("/nix belongs to uid 501", "multi-user"),)),
+    Case(
+        "fstab line left",
+        WANTED,
+        {FSTAB: file("UUID=1 /nix apfs rw\n")},
+        (Person("a line in /etc/fstab", "remove it"),),
+    ),
+    Case("synthetic.conf left", WANTED, {SYNTHETIC: file("nix\n")}, (Person("a line in /etc/synthetic.conf", "."),)),
+    Case(
+        "commented out is nothing",
+        WANTED,
+        {FSTAB: file("# UUID=1 /nix apfs\n"), SYNTHETIC: file("# nix\n")},
+        (INSTALL,),
+    ),
+    Case("a job left", WANTED, {plist_of("org.nixos.darwin-store"): THERE}, (Person("a launchd job", "."),)),
+    Case("receipt makes no sense", WANTED, DAMAGED, (Person("receipt.json cannot be read: .*JSON", "."),)),
+    Case("nothing to uninstall", UNWANTED),
+    Case("uninstalled", UNWANTED, INSTALLED, (UNINSTALL,)),
+    Case("an unfinished one is uninstalled", UNWANTED, PARTIAL | {INSTALLER: THERE}, (UNINSTALL,)),
+    Case("nix-darwin first", UNWANTED, INSTALLED | DARWIN, (Person("nix-darwin", "darwin-uninstaller"),)),
+    Case("no uninstaller", UNWANTED, SCRIPT, (Person("script installer.*no uninstaller", "by hand"),)),
+    Case("damaged receipt is nothing to install over", UNWANTED, DAMAGED | BEGUN_, (Person("cannot be read", "."),)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_it_says(case: Case) -> None:
+    case.check()
+
+
+# --- really done ---------------------------------------------------------------------------------------------------
+
+
+def do(sandbox: Sandbox, name: str, resource: NixInstallation = WANTED) -> subprocess.CompletedProcess[str]:
+    case = replace(next(case for case in CASES if case.name == name), resource=resource)
+    (change,) = case.changes()
+    return sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+
+
+@pytest.fixture
+def mac(sandbox: Sandbox) -> Sandbox:
+    (sandbox / "/var/installer").write_text(PROGRAM)
+    return sandbox
+
+
+def test_the_installer_runs_with_every_argument_as_it_is(mac: Sandbox) -> None:
+    ran = do(mac, "fresh")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (mac / "/arguments").read_text() == (
+        "install macos --no-confirm --logger json --extra-conf trusted-users = root admin"
+        " --extra-conf cores = $x `y` 'z'\n"
+    )
+    assert not (mac / BEGUN.path).exists()
+    assert mac.files("/tmp") == {}
+
+
+@pytest.mark.parametrize("source", ["/var/installer", "https://example.org/$(touch /touched)`x`?a=$HOME&b"])
+def test_nothing_of_an_installer_that_is_not_the_pinned_one_runs(mac: Sandbox, source: str) -> None:
+    mac.double("/usr/bin/curl", 'while [ "$1" != --output ]; do shift; done; echo other > "$2"; echo "$3" > /url')
+    (mac / "/var/installer").write_text(PROGRAM.replace("mkdir", "mkfile"))
+    ran = do(mac, "fresh", replace(WANTED, source=source))
+    assert ran.returncode == 1
+    assert f"the installer from {source} is not the one that is pinned" in ran.stderr
+    assert WANTED.sha256 in ran.stderr
+    assert not (mac / "/arguments").exists()
+    assert not (mac / BEGUN.path).exists()
+    if source.startswith("https"):
+        assert (mac / "/url").read_text() == f"{source}\n"
+
+
+def test_an_installer_that_cannot_be_had_is_said(mac: Sandbox) -> None:
+    (mac / "/var/installer").unlink()
+    ran = do(mac, "fresh")
+    assert ran.returncode == 1
+    assert "cannot get the installer from /var/installer" in ran.stderr
+
+
+def test_what_was_cut_off_is_remembered_until_it_is_done(mac: Sandbox) -> None:
+    broken = PROGRAM + "exit 3\n"
+    (mac / "/var/installer").write_text(broken)
+    ran = do(mac, "fresh", replace(WANTED, sha256=hashlib.sha256(broken.encode()).hexdigest()))
+    assert ran.returncode == 1
+    assert "nix-installer ended with status 3" in ran.stderr
+    assert (mac / BEGUN.path).exists()
+    (mac / "/nix/receipt.json").write_text(json.dumps("of a failure"))
+    (mac / "/var/installer").write_text(PROGRAM)
+    assert do(mac, "ours, cut off").returncode == 0
+    assert not (mac / BEGUN.path).exists()
+    assert (mac / "/nix/receipt.json").read_text() == "{}\n"
+    assert (mac / "/nix/receipt.json.unfinished").read_text() == '"of a failure"'
+
+
+def test_success_without_a_receipt_is_none(mac: Sandbox) -> None:
+    liar = "#!/bin/sh\nexit 0\n"
+    (mac / "/var/installer").write_text(liar)
+    ran = do(mac, "fresh", replace(WANTED, sha256=hashlib.sha256(liar.encode()).hexdigest()))
+    assert ran.returncode == 1
+    assert "nix-installer succeeded, but left no /nix/receipt.json" in ran.stderr

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NixSetting: set where it belongs, tried before it is installed, and the daemon restarted only when it has to be."""
+
+from __future__ import annotations
+
+import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, PARENT
+from builderfleet.plugin_utils.questions.file import NOTHING, Found
+from builderfleet.plugin_utils.questions.nix import NIX, Configuration, NixConfiguration
+from builderfleet.plugin_utils.resource import Change
+from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF, RESTART_DUE, NixSetting
+
+from tests.unit.answers import (
+    THERE,
+    Case,
+    Person,
+    World,
+    carried,
+    directory,
+    file,
+    ledger_of,
+    link,
+    nix,
+    remembered,
+)
+from tests.unit.sandbox import Sandbox
+
+NAME = "builders-use-substitutes"
+WANTED, UNWANTED = NixSetting(name=NAME, value="true"), NixSetting(name=NAME, value="true", present=False)
+CONF, CUSTOM = NIX_CONF.path, CUSTOM_CONF.path
+SET, SET_CUSTOM = f"set {NAME} in {CONF}", f"set {NAME} in {CUSTOM}"
+BACK, BACK_CUSTOM = f"put {NAME} in {CONF} back as it was", f"put {NAME} in {CUSTOM} back as it was"
+RESTART = "restart the Nix daemon, which has not read its configuration since it changed"
+LINE = f"{NAME} = true\n"
+STOCK = "build-users-group = nixbld\n"
+INCLUDES = f"{STOCK}!include nix.custom.conf\n"
+OFF, ON = nix(builders_use_substitutes="false"), nix(builders_use_substitutes="true")
+
+
+def world(
+    conf: str | Found, custom: str | Found = NOTHING, configuration: Configuration = OFF, *, due: bool = False
+) -> World:
+    as_found = [file(each) if isinstance(each, str) else each for each in (conf, custom)]
+    return {
+        NIX_CONF: as_found[0],
+        CUSTOM_CONF: as_found[1],
+        NixConfiguration(): configuration,
+        RESTART_DUE: THERE if due else NOTHING,
+    }
+
+
+def edited(now: str | Found, before: str | None = STOCK, former: str | None = None) -> World:
+    """A Mac on which it was set in nix.conf."""
+    entry = remembered(CONF, before, (before or "") + LINE, former={NAME: former})
+    return world(now, configuration=ON) | {LEDGER: ledger_of(entry)}
+
+
+CASES = [
+    Case("no Nix yet", WANTED, expected=(SET_CUSTOM,)),
+    Case("no nix.conf", WANTED, world(NOTHING), (SET,)),
+    Case("set in nix.conf", WANTED, world(STOCK), (SET,)),
+    Case("set in what it includes", WANTED, world(INCLUDES), (SET_CUSTOM,)),
+    Case("included by its whole path", WANTED, world(f"include {CUSTOM}\n", ""), (SET_CUSTOM,)),
+    Case("in effect", WANTED, world(STOCK + LINE, configuration=ON)),
+    Case("in effect by another file", WANTED, world(STOCK, configuration=ON)),
+    Case("other value", WANTED, world(f"{NAME} = false # mine\n"), (SET,)),
+    Case("restart is due", WANTED, world(STOCK + LINE, configuration=ON, due=True), (RESTART,)),
+    Case("restart comes with the change", WANTED, world(STOCK, due=True), (SET,)),
+    Case("written wrongly by somebody, ours", WANTED, world(f"{NAME}=true\n", configuration=nix("error")), (SET,)),
+    Case(
+        "a foreign line that Nix does not read",
+        WANTED,
+        world("cores 4\n", configuration=nix("syntax error")),
+        (Person(r"nix.conf, line 1: 'cores 4'.*no nix command works", "not builderfleet's.*correct it"),),
+    ),
+    Case(
+        "a foreign line in what is included",
+        WANTED,
+        world(INCLUDES, "\n\ncores=4\n", nix("syntax error")),
+        (Person(r"nix.custom.conf, line 3: 'cores=4'", "correct it"),),
+    ),
+    Case("a bad file that Nix does not read", WANTED, world(STOCK, "cores=4\n"), (SET,)),
+    Case(
+        "overridden",
+        WANTED,
+        world(INCLUDES, LINE),
+        (Person(f"sets {NAME} = true, but what is in effect is: {NAME} = false", "reads later overrides it"),),
+    ),
+    Case(
+        "Nix does not work, nobody knows why",
+        WANTED,
+        world(LINE, configuration=nix("error: bad magic")),
+        (Person("what is in effect is: error: bad magic", "."),),
+    ),
+    Case(
+        "nix-darwins link",
+        WANTED,
+        world(link("/etc/static/nix/nix.conf")),
+        (Person("is a link.*nix-darwin", "that tool"),),
+    ),
+    Case("a directory", WANTED, world(directory()), (Person("is a directory", "."),)),
+    Case("nothing to take back", UNWANTED, world(STOCK)),
+    Case("set by somebody else", UNWANTED, world(LINE, configuration=ON)),
+    Case("taken back", UNWANTED, edited(STOCK + LINE), (BACK,)),
+    Case("taken back, there was no file", UNWANTED, edited(LINE, None), (BACK,)),
+    Case("others edited it since", UNWANTED, edited(STOCK + LINE + "cores = 4\n"), (BACK,)),
+    Case("somebody set it otherwise since", UNWANTED, edited(f"{STOCK}{NAME} = false\n"), (BACK,)),
+    Case("former value", UNWANTED, edited(LINE + "cores = 4\n", f"{NAME} =  false\n", "  false"), (BACK,)),
+    Case("somebody removed the file", UNWANTED, edited(NOTHING), (BACK,)),
+    Case("restart is due after a taking back", UNWANTED, world(STOCK, due=True), (RESTART,)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_it_says(case: Case) -> None:
+    case.check()
+
+
+def only(name: str) -> Change:
+    (change,) = next(case for case in CASES if case.name == name).changes()
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "content"),
+    [
+        ("set in nix.conf", CONF, STOCK + LINE),
+        ("set in what it includes", CUSTOM, LINE),
+        ("other value", CONF, f"{NAME} = true # mine\n"),
+        ("written wrongly by somebody, ours", CONF, LINE),
+        ("others edited it since", CONF, STOCK + "cores = 4\n"),
+        ("former value", CONF, f"{NAME} =  false\ncores = 4\n"),
+    ],
+)
+def test_what_it_writes(name: str, path: str, content: str) -> None:
+    assert carried(only(name).script)[path].decode() == content
+
+
+def test_what_somebody_set_otherwise_since_stays() -> None:
+    assert CONF not in carried(only("somebody set it otherwise since").script)
+
+
+def test_which_foreign_line_is_said_does_not_depend_on_chance() -> None:
+    case = Case("", WANTED, world(f"cores=1\n{INCLUDES}", "cores=4\n"), (Person("nix.conf, line 1: 'cores=1'", "."),))
+    case.check()
+
+
+# --- really done ---------------------------------------------------------------------------------------------------
+
+
+class Mac:
+    """A sandbox with a Nix of the test's, and what it would answer."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        (sandbox / "/etc/nix").mkdir()
+        sandbox.double(
+            "/bin/launchctl", 'echo "launchctl $*" >> /calls; [ "$2" != system/systems.determinate.nix-daemon ]'
+        )
+        sandbox.double(f"{NIX}/nix-store", 'echo "nix-store $NIX_REMOTE" >> /calls')
+        # It refuses a line with `bad`, and shows the settings of nix.conf as they are.
+        sandbox.double(f"{NIX}/nix", 'if grep bad "$NIX_CONF_DIR"/*.conf; then echo "error: bad line" >&2; exit 1; fi')
+
+    def found(self, path: str) -> Found:
+        here = self.sandbox / path
+        if not here.exists():
+            return NOTHING
+        return directory() if here.is_dir() else file(here.read_bytes(), here.stat().st_mode & 0o7777)
+
+    def world(self, **settings: str) -> World:
+        text = (self.sandbox / CONF).read_text() if (self.sandbox / CONF).exists() else ""
+        pairs = dict(line.split(" = ") for line in text.splitlines() if " = " in line)
+        return {each: self.found(each.path) for each in (NIX_CONF, CUSTOM_CONF, RESTART_DUE, LEDGER, PARENT)} | {
+            NixConfiguration(): Configuration(installed=True, settings={"builders": "@/etc/nix/machines", **pairs})
+        }
+
+    def make(self, *settings: NixSetting) -> str:
+        """Do what they say, one after the other; what the scripts said."""
+        said = ""
+        for setting in settings:
+            for change in Case("", setting, self.world()).changes():
+                ran = self.sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+                assert ran.returncode == 0, ran.stderr
+                said += ran.stderr
+            assert Case("", setting, self.world()).steps() == [], "it did not stick"
+        return said
+
+    def conf(self, text: str | None = None) -> str:
+        if text is not None:
+            (self.sandbox / CONF).write_text(text)
+        return (self.sandbox / CONF).read_text()
+
+
+BUILDERS = NixSetting(name="builders", value="ssh://x;@/etc/nix/machines")
+NO_BUILDERS = NixSetting(name="builders", value="ssh://x;@/etc/nix/machines", present=False)
+MINE = f"# mine\n{NAME} = false\nbuilders = ssh://x\n"
+
+
+def test_it_is_set_and_the_daemon_restarted_once_it_answers(sandbox: Sandbox) -> None:
+    mac = Mac(sandbox)
+    mac.conf(STOCK)
+    mac.make(WANTED)
+    assert mac.conf() == STOCK + LINE
+    calls = (sandbox / "/calls").read_text().splitlines()
+    assert calls[-2:] == ["launchctl kickstart -k system/org.nixos.nix-daemon", "nix-store daemon"]
+    assert not (sandbox / RESTART_DUE.path).exists()
+
+
+def test_what_nix_refuses_is_not_installed(sandbox: Sandbox) -> None:
+    mac = Mac(sandbox)
+    mac.conf("bad\n" + STOCK)
+    (change,) = Case("", NixSetting(name="builders", value="ssh://bad"), {**mac.world(), NIX_CONF: file("")}).changes()
+    mac.conf("")
+    ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    assert ran.returncode == 1
+    assert "Nix refuses the new configuration: error: bad line" in ran.stderr
+    assert mac.conf() == ""
+    assert sandbox.files("/tmp") == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((WANTED, UNWANTED), MINE),
+        ((WANTED, BUILDERS, UNWANTED, NO_BUILDERS), MINE),
+        ((WANTED, BUILDERS, NO_BUILDERS, UNWANTED), MINE),
+        ((WANTED, BUILDERS, NO_BUILDERS), MINE.replace("false", "true")),
+        ((WANTED, BUILDERS, UNWANTED), MINE.replace("ssh://x", "ssh://x;@/etc/nix/machines")),
+        ((BUILDERS, WANTED, UNWANTED, WANTED, UNWANTED, NO_BUILDERS), MINE),
+    ],
+)
+def test_settings_of_one_file_come_and_go_alone(
+    dash_sandbox: Sandbox, settings: tuple[NixSetting, ...], expected: str
+) -> None:
+    mac = Mac(dash_sandbox)
+    mac.conf(MINE)
+    mac.make(*settings)
+    assert mac.conf() == expected
+    if expected == MINE:
+        assert dash_sandbox.files(BACKUPS) == {}
+
+
+@pytest.mark.parametrize("when", range(1, 4))
+def test_what_somebody_adds_in_between_stays(dash_sandbox: Sandbox, when: int) -> None:
+    mac = Mac(dash_sandbox)
+    mac.conf(MINE)
+    for number, setting in enumerate((WANTED, BUILDERS, UNWANTED, NO_BUILDERS)):
+        if number == when:
+            mac.conf(mac.conf() + "cores = 4\n")
+        mac.make(setting)
+    assert mac.conf() == MINE + "cores = 4\n"
