@@ -142,9 +142,10 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "nix_installer_sha256",
-        "",
+        "6314b195321b3acc6826b1c5d66bb9cf9306c8231c6dbb745f51a04c3bcee235",
         _matching(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case"),
-        "The SHA-256 of that installer, checked on the Mac before any of it runs. Empty: no Nix is installed anywhere.",
+        "The SHA-256 of that installer, checked on the Mac before any of it runs; it changes with nix_installer_version. "
+        "Empty: no Nix is installed anywhere.",
     ),
     Variable(
         "nix_extra_conf",
@@ -160,14 +161,15 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "linux_builder_nixpkgs",
-        "",
+        "github:NixOS/nixpkgs/735a15e91bcb1b3e0883a91d3c9dfd4475d1bc54"
+        "?narHash=sha256-Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D",
         _locked,
         "The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release "
-        "channel, whose builder the binary cache has.",
+        "channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin.",
     ),
     Variable(
         "linux_builder_nixpkgs_release",
-        "",
+        "25.11",
         _matching(r"(\d\d\.\d\d)?", "a release such as 25.11"),
         "The release that revision belongs to. Needed for Intel Macs: 26.05 is the last that knows them.",
     ),

@@ -7,7 +7,8 @@ See README.md in this directory for what is real, what is a double, and what is 
 from __future__ import annotations
 
 from .identity import GIB, Identity
+from .installer import Installer, publish
 from .lab import Lab, requirements
 from .mac import Call, SimulatedMac, SimulatedMacError
 
-__all__ = ["GIB", "Call", "Identity", "Lab", "SimulatedMac", "SimulatedMacError", "requirements"]
+__all__ = ["GIB", "Call", "Identity", "Installer", "Lab", "SimulatedMac", "SimulatedMacError", "publish", "requirements"]

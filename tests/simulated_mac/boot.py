@@ -55,7 +55,7 @@ def assemble(root: Path, machine: Path, about: dict[str, object]) -> None:
         bind(disk / name, root / name)
     hidden = root / ".simulated-mac"
     hidden.mkdir(mode=0o755)
-    for name in ("python", "userland"):
+    for name in ("python", "userland", "nix"):
         bind(base / name, hidden / name, read_only=True)
     bind(Path("/usr"), hidden / "debian/usr")
     bind(machine / "state", hidden / "state")
@@ -131,6 +131,7 @@ def main() -> None:
         "seed": random.randrange(2**32),
     }
     (root / ".simulated-mac/run/boot.json").write_text(json.dumps(boot))
+    (root / ".simulated-mac/run/system").write_text(identity["system"] + "\n")
     os.chdir(root)
     subprocess.run(["pivot_root", ".", "."], check=True)
     # The old root now lies on top of the new one: take it off.

@@ -11,6 +11,7 @@ import compileall
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def _build(root: Path) -> None:
     shutil.copytree(HERE / "userland", root / "userland")
     (root / "userland/sshd_config").write_text(SSHD_CONFIG)
     (root / "System/Library/LaunchDaemons/ssh.plist").write_text(SSHD_JOB)
+    _nix(root / "nix")
     _template(root / "template")
 
 
@@ -196,6 +198,77 @@ def _shells(root: Path) -> None:
     (root / "bin/zsh").chmod(0o755)
     (root / "usr/bin/nologin").symlink_to(f"{DEBIAN}/sbin/nologin")
     (root / "sbin/nologin").symlink_to(f"{DEBIAN}/sbin/nologin")
+
+
+# What a real Mac's Nix has built in, and its nix.conf therefore does not say. Before the user's own NIX_CONFIG, which wins.
+# An ordinary user's client hands its settings on to the daemon, which would complain about the restricted ones.
+_NIX = """#!{debian}/bin/bash
+name={name}
+read -r system <{hidden}/run/system
+ours="system = $system"
+if [ "$EUID" = 0 ]; then
+  ours="$ours
+sandbox = false
+substituters ="
+fi
+export NIX_CONFIG="$ours
+${{NIX_CONFIG-}}"
+export NIX_BIN_DIR={hidden}/nix/bin
+exec -a "$name" {debian}/bin/nix "$@"
+"""
+_NIX_COMMANDS = (
+    "nix nix-build nix-channel nix-collect-garbage nix-copy-closure nix-daemon nix-env nix-hash nix-instantiate"
+    " nix-prefetch-url nix-shell nix-store"
+)
+_NIX_PROFILE = """# Sourced by the shells of every user.
+if [ -n "${__ETC_PROFILE_NIX_SOURCED:-}" ]; then return; fi
+__ETC_PROFILE_NIX_SOURCED=1
+export __ETC_PROFILE_NIX_SOURCED
+export NIX_PROFILES="/nix/var/nix/profiles/default $HOME/.nix-profile"
+export PATH="$HOME/.nix-profile/bin:/nix/var/nix/profiles/default/bin:$PATH"
+"""
+_NIX_DAEMON = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+  <dict>
+    <key>Label</key>
+    <string>org.nixos.nix-daemon</string>
+    <key>KeepAlive</key>
+    <true/>
+    <key>RunAtLoad</key>
+    <true/>
+    <key>ProgramArguments</key>
+    <array>
+      <string>/bin/sh</string>
+      <string>-c</string>
+      <string>/bin/wait4path /nix/var/nix/profiles/default/bin/nix-daemon &amp;&amp; exec /nix/var/nix/profiles/default/bin/nix-daemon</string>
+    </array>
+    <key>StandardErrorPath</key>
+    <string>/var/log/nix-daemon.log</string>
+    <key>StandardOutPath</key>
+    <string>/dev/null</string>
+    <key>SoftResourceLimits</key>
+    <dict>
+      <key>NumberOfFiles</key>
+      <integer>1048576</integer>
+    </dict>
+  </dict>
+</plist>
+"""
+
+
+def _nix(nix: Path) -> None:
+    """What the installer brings to /nix: the distribution's Nix behind wrappers that make it a Mac's."""
+    for name in _NIX_COMMANDS.split():
+        _executable(nix / "bin" / name, _NIX.format(debian=DEBIAN, hidden=HIDDEN, name=name))
+    profile = nix / "etc/profile.d"
+    profile.mkdir(parents=True)
+    (profile / "nix-daemon.sh").write_text(_NIX_PROFILE)
+    job = nix / "Library/LaunchDaemons/org.nixos.nix-daemon.plist"
+    job.parent.mkdir(parents=True)
+    job.write_text(_NIX_DAEMON)
+    words = subprocess.run(["nix", "--version"], capture_output=True, text=True, check=True).stdout.split()
+    (nix / "version").write_text(words[-1] + "\n")
 
 
 def _template(template: Path) -> None:

@@ -64,6 +64,7 @@ def link(target: str, resolves: bool = True) -> Found:
 FIFO = Found(Kind.OTHER, 0o644)
 THERE = file(None)
 """A file that was only looked at."""
+PRIVATE = file(None, 0o600)
 
 
 # --- what programs say ---------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from builderfleet.plugin_utils.size import Size
 from tests.unit.answers import (
     GIVEN,
     OTHER_PUBLIC,
+    PRIVATE,
     PUBLIC,
     SSHD,
     THERE,
@@ -73,7 +74,7 @@ CONVERGED: World = {
     Metadata(DIRECTORY): directory(),
     Metadata(KEYS): directory(),
     DISK: THERE,
-    KeyPair(WANTED.key): pair(THERE, file(f"{PUBLIC} builderfleet\n")),
+    KeyPair(WANTED.key): pair(PRIVATE, file(f"{PUBLIC} builderfleet\n")),
     PUBLIC_KEY: file(f"{PUBLIC} builderfleet\n", 0o444),
     ROOT: link("/nix/store/x-nixos-vm"),
     File(WRAPPER): file(WANTED.wrapper(), 0o755),

@@ -38,8 +38,15 @@ CASES = [
     Case("our VM listens", WANTED, taken(listening(500, 411))),
     Case("our VM in a group of its own", WANTED, taken(listening(500, 500, 411))),
     Case("our job itself listens", WANTED, taken(listening(411, 411))),
-    Case("somebody listens", WANTED, taken(listening(9, 9, command="nc")), (Person(r"31422 is taken by nc \(pid 9\)$", "linux_builder_port"),)),
-    Case("somebody listens, ours is not loaded", WANTED, {Listeners(31422): (listening(9, 9),)}, (Person("pid 9", "."),)),
+    Case(
+        "somebody listens",
+        WANTED,
+        taken(listening(9, 9, command="nc")),
+        (Person(r"31422 is taken by nc \(pid 9\)$", "linux_builder_port"),),
+    ),
+    Case(
+        "somebody listens, ours is not loaded", WANTED, {Listeners(31422): (listening(9, 9),)}, (Person("pid 9", "."),)
+    ),
     Case(
         "a peer listens",
         replace(WANTED, port=31022),
@@ -47,7 +54,7 @@ CASES = [
         (Person("it is the port of the stock darwin.linux-builder", "another port"),),
     ),
     Case("whoever listens does not matter", UNWANTED, taken(listening(9, 9))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

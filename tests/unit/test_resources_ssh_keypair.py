@@ -14,11 +14,10 @@ from builderfleet.plugin_utils.questions.file import NOTHING, Found
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
 from builderfleet.plugin_utils.resources.ssh_keypair import SshKeypair
 
-from tests.unit.answers import FIFO, OTHER_PUBLIC, PUBLIC, THERE, Case, Person, directory, file, link, pair
+from tests.unit.answers import FIFO, OTHER_PUBLIC, PRIVATE, PUBLIC, Case, Person, directory, file, link, pair
 from tests.unit.sandbox import Sandbox
 
 KEY = "/etc/nix/builderfleet_ed25519"
-PRIVATE = Found(THERE.kind, 0o600)
 GOOD = file(f"{PUBLIC} builderfleet\n")
 WANTED, UNWANTED = SshKeypair(path=KEY), SshKeypair(path=KEY, present=False)
 
@@ -45,8 +44,8 @@ CASES = [
     Case("public half is empty", WANTED, world(PRIVATE, file("")), (DERIVE,)),
     Case("public half private", WANTED, world(PRIVATE, file(f"{PUBLIC} builderfleet\n", 0o600)), (DERIVE,)),
     Case("public half is somebodys", WANTED, world(PRIVATE, file(f"{PUBLIC} x\n", uid=501)), (DERIVE,)),
-    Case("private half open", WANTED, world(Found(THERE.kind, 0o644), GOOD, ""), (MODE,)),
-    Case("private half is somebodys", WANTED, world(Found(THERE.kind, 0o600, uid=501), GOOD), (MODE,)),
+    Case("private half open", WANTED, world(file(None, 0o644), GOOD, ""), (MODE,)),
+    Case("private half is somebodys", WANTED, world(file(None, 0o600, uid=501), GOOD), (MODE,)),
     Case("a directory in the way", WANTED, world(directory(), NOTHING, ""), (Person(f"{KEY} should be", "move it"),)),
     Case("a link in the way", WANTED, world(link("/elsewhere"), NOTHING), (Person("but is a link", "move it"),)),
     Case("a fifo in the way", WANTED, world(PRIVATE, FIFO), (Person(f"{KEY}.pub should be", "move it"),)),

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     print(f"Filesystem     {title:>11}      Used Available Capacity Mounted on")
     for path in paths or [volume["mount_point"] for volume in volumes.every(shared.world()) if volume["mount_point"]]:
         try:
-            space = os.statvfs(path)
+            space = os.statvfs("/private" if path == "/" else path)  # here / is a file system of no size
         except OSError as error:
             print(f"df: {path}: {error.strerror}", file=sys.stderr)
             status = 1

@@ -77,7 +77,7 @@ def _read(words: list[str], as_plist: bool) -> int:
     keys = [_attribute(key) for key in words[1:]] or sorted(record)
     if as_plist:
         found = {f"dsAttrTypeStandard:{key}": record[key] for key in keys if key in record}
-        sys.stdout.buffer.write(plistlib.dumps(found))
+        print(plistlib.dumps(found).decode(), end="")
         return 0
     for key in keys:
         if key in record:
