@@ -6,31 +6,26 @@ Everything else is the project's own desired state, inventory and deploy.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from . import nixpkgs
+from . import installer, nixpkgs
 from .guest import ensure
-from .installer import artefact
 from .lab import Lab
 from .mac import SimulatedMac
-
-INSTALLER_VERSION = "2.35.2"
 
 
 def variables_for(lab: Lab, report: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """The variables by which a simulated Mac differs; makes the guest's images first, if they are not there."""
     guest = ensure(report)
-    installer = artefact(INSTALLER_VERSION)
-    path = f"NixOS/nix-installer/releases/download/{INSTALLER_VERSION}/nix-installer-aarch64-darwin"
+    published = installer.publish(lab)
     return {
-        "nix_installer_version": INSTALLER_VERSION,
-        "nix_installer_source": lab.serve(path, installer),
-        "nix_installer_sha256": hashlib.sha256(installer).hexdigest(),
+        "nix_installer_version": installer.VERSION,
+        "nix_installer_source": published.url,
+        "nix_installer_sha256": published.sha256,
         "linux_builder_nixpkgs": nixpkgs.locked_reference(lab.serve("nixpkgs.tar.gz", nixpkgs.tarball())),
         "linux_builder_host_key": (guest / "ssh_host_ed25519_key.pub").read_text().strip(),
         "linux_builder_memory": "384MiB",  # of this machine's, not of the simulated one's
@@ -46,8 +41,8 @@ def write_inventory(path: Path, macs: Iterable[SimulatedMac], variables: Mapping
             "ansible_host": mac.address,
             "ansible_user": "admin",
             "ansible_ssh_private_key_file": str(mac.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={mac.known_hosts}",
-            "ssh_known_hosts_file": str(mac.known_hosts),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={mac.machine / 'known_hosts'}",
+            "ssh_known_hosts_file": str(mac.machine / "known_hosts"),
         }
         for mac in macs
     }

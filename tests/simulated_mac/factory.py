@@ -213,7 +213,7 @@ substituters ="
 fi
 export NIX_CONFIG="$ours
 ${{NIX_CONFIG-}}"
-export NIX_BIN_DIR={hidden}/nix/bin
+export NIX_BIN_DIR={hidden}/nix/bin NIX_LIBEXEC_DIR={hidden}/nix/libexec
 exec -a "$name" {debian}/bin/nix "$@"
 """
 _NIX_COMMANDS = (
@@ -261,6 +261,7 @@ def _nix(nix: Path) -> None:
     """What the installer brings to /nix: the distribution's Nix behind wrappers that make it a Mac's."""
     for name in _NIX_COMMANDS.split():
         _executable(nix / "bin" / name, _NIX.format(debian=DEBIAN, hidden=HIDDEN, name=name))
+    _executable(nix / "libexec/nix/build-remote", _NIX.format(debian=DEBIAN, hidden=HIDDEN, name="build-remote"))
     profile = nix / "etc/profile.d"
     profile.mkdir(parents=True)
     (profile / "nix-daemon.sh").write_text(_NIX_PROFILE)
