@@ -25,6 +25,7 @@ class Story:
         self.dry_writes = mac.writes_since(mark)
         self.dry_differences = _differences(before, mac.snapshot())
         self.first = pyinfra.run(mac)
+        assert self.first.code == 0, self.first.output
         self.proof = mac.read("/var/lib/builderfleet/proved").decode()
         mark, spawned, commands = mac.mark(), mac.spawns(LABEL), len(mac.commands())
         self.second = pyinfra.run(mac)

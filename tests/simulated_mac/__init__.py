@@ -11,4 +11,14 @@ from .installer import Installer, publish
 from .lab import Lab, requirements
 from .mac import Call, SimulatedMac, SimulatedMacError
 
-__all__ = ["GIB", "Call", "Identity", "Installer", "Lab", "SimulatedMac", "SimulatedMacError", "publish", "requirements"]
+__all__ = [
+    "GIB",
+    "Call",
+    "Identity",
+    "Installer",
+    "Lab",
+    "SimulatedMac",
+    "SimulatedMacError",
+    "publish",
+    "requirements",
+]

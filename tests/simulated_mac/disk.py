@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Mac's disk on the host: the data of its file systems, its volumes, and the world state.
 
-    disk/private, disk/Users, disk/Library ...   what is bound at these paths of the Mac
-    disk/world/world.json                        directory service, volumes, keychain, faults
-    disk/world/volumes/UUID                      the files of an APFS volume
+disk/private, disk/Users, disk/Library ...   what is bound at these paths of the Mac
+disk/world/world.json                        directory service, volumes, keychain, faults
+disk/world/volumes/UUID                      the files of an APFS volume
 """
 
 from __future__ import annotations

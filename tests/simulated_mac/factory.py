@@ -241,7 +241,7 @@ _NIX_DAEMON = """<?xml version="1.0" encoding="UTF-8"?>
     <array>
       <string>/bin/sh</string>
       <string>-c</string>
-      <string>/bin/wait4path /nix/var/nix/profiles/default/bin/nix-daemon &amp;&amp; exec /nix/var/nix/profiles/default/bin/nix-daemon</string>
+      <string>/bin/wait4path {daemon} &amp;&amp; exec {daemon}</string>
     </array>
     <key>StandardErrorPath</key>
     <string>/var/log/nix-daemon.log</string>
@@ -267,7 +267,7 @@ def _nix(nix: Path) -> None:
     (profile / "nix-daemon.sh").write_text(_NIX_PROFILE)
     job = nix / "Library/LaunchDaemons/org.nixos.nix-daemon.plist"
     job.parent.mkdir(parents=True)
-    job.write_text(_NIX_DAEMON)
+    job.write_text(_NIX_DAEMON.format(daemon="/nix/var/nix/profiles/default/bin/nix-daemon"))
     words = subprocess.run(["nix", "--version"], capture_output=True, text=True, check=True).stdout.split()
     (nix / "version").write_text(words[-1] + "\n")
 

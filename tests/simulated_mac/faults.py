@@ -115,7 +115,11 @@ class _DiskFull(Fault):
         tools = DEBIAN / "bin"
         mac.run(
             f"mkdir -p {_STATE_DIRECTORY} && {tools}/mount -t tmpfs -o size={size},mode=755 full {_STATE_DIRECTORY}\n"
-            + (f"{tools}/dd if=/dev/zero of={_STATE_DIRECTORY}/.filler bs=4096 2>/dev/null || :\n" if value is True else "")
+            + (
+                f"{tools}/dd if=/dev/zero of={_STATE_DIRECTORY}/.filler bs=4096 2>/dev/null || :\n"
+                if value is True
+                else ""
+            )
         )
 
     def off(self, mac: SimulatedMac) -> None:
@@ -211,5 +215,3 @@ def find(name: str) -> Fault:
     if name not in FAULTS:
         raise ValueError(f"fault: wanted one of {', '.join(FAULTS)}, saw {name!r}")
     return FAULTS[name]
-
-

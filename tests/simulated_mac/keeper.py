@@ -141,7 +141,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     print(json.dumps({"ready": True}), flush=True)
     os.close(1)
-    watched = [listener, woken, *([0] if owned else [])]
+    watched: list[socket.socket | int] = [listener, woken, *([0] if owned else [])]
     try:
         while not ending:
             readable, _, _ = select.select(watched, [], [])

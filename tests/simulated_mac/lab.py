@@ -54,7 +54,9 @@ def requirements() -> list[str]:
     """What this machine lacks for simulated Macs, a sentence each; empty when they can be started."""
     missing = []
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    packages = [package for package, names in _PROGRAMS.items() if not all(shutil.which(name, path=path) for name in names)]
+    packages = [
+        package for package, names in _PROGRAMS.items() if not all(shutil.which(name, path=path) for name in names)
+    ]
     if packages:
         missing.append(f"Programs are missing: apt-get install {' '.join(packages)}")
     if os.geteuid() != 0:
@@ -101,7 +103,9 @@ class Lab:
         self.open()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def open(self) -> None:
@@ -222,6 +226,7 @@ class Lab:
         """A Mac was thrown away; the lab of the command line ends with its last."""
         if not self.owned and not self.macs():
             self.close()
+            disk.remove(self.directory)
 
     # Its web server
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 LOGS = ("calls.jsonl", "unmodelled.jsonl", "jobs.jsonl")
-START_LIMIT = 60.0
+START_LIMIT = 60.0  # seconds
+SETTLE_LIMIT = 3.0
 
 
 class SimulatedMacError(Exception):
@@ -99,10 +100,17 @@ class SimulatedMac:
         self, script: str, *, user: str = "root", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a script with the Mac's /bin/sh. Raises SimulatedMacError on another status than 0 if `check`."""
-        home = "/var/root" if user == "root" else f"/Users/{user}"
-        environment = {"PATH": DEFAULT_PATH, "HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/sh"}
+        command = [*self.enter(user), "/bin/sh", "-s"]
+        environment = self.environment(user)
         done = subprocess.run(
-            [*self._enter(user), "/bin/sh", "-s"], input=script, text=True, capture_output=True, timeout=timeout, env=environment
+            command,
+            input=script,
+            text=True,
+            errors="replace",
+            capture_output=True,
+            timeout=timeout,
+            env=environment,
+            check=False,
         )
         if check and done.returncode:
             raise SimulatedMacError(
@@ -110,7 +118,14 @@ class SimulatedMac:
             )
         return done
 
-    def _enter(self, user: str) -> list[str]:
+    @staticmethod
+    def environment(user: str) -> dict[str, str]:
+        """What a session of that user begins with."""
+        home = "/var/root" if user == "root" else f"/Users/{user}"
+        return {"PATH": DEFAULT_PATH, "HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/sh"}
+
+    def enter(self, user: str) -> list[str]:
+        """The command that runs another one on the Mac, from the host and not through ssh."""
         # nsenter's own path, because PATH is already the Mac's.
         enter = ["/usr/bin/nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "--root", "--wdns=/"]
         become = ["/.simulated-mac/debian/usr/bin/setpriv", "--reuid", user, "--init-groups"]
@@ -231,11 +246,12 @@ class SimulatedMac:
     # Power
 
     def power_on(self) -> None:
-        """Switch it on and wait until sshd greets."""
+        """Switch it on; wait until sshd greets and what runs once at boot has run."""
         (self.state / "sshd.log").unlink(missing_ok=True)
         self._write_ssh_config()
         self.lab.ask({"do": "power on", "name": self.name})
         self._wait_for_ssh()
+        self._settle()
 
     def power_cut(self) -> None:
         """Everything ends at once; the disk stays."""
@@ -291,9 +307,18 @@ class SimulatedMac:
             time.sleep(0.01)
         log = self.state / "boot.log"
         raise SimulatedMacError(
-            f"{self.name} ({self.address}) did not answer with an SSH greeting in {START_LIMIT:.0f} s, or died; last seen: {seen}\n"
+            f"{self.name} ({self.address}) did not greet as SSH does in {START_LIMIT:.0f} s, or died; last seen: {seen}\n"
             f"{log.read_text()[-2000:] if log.exists() else ''}"
         )
+
+    def _settle(self) -> None:
+        """Give what runs once at boot (the mount of /nix) a moment, so that tests need not; some of it may wait for ever."""
+        deadline = time.monotonic() + SETTLE_LIMIT
+        waiting = ("running", "spawn scheduled")
+        while time.monotonic() < deadline:
+            if not any(job["state"] in waiting and not job["keep_alive"] for job in self._launchd([" jobs"])):
+                return
+            time.sleep(0.02)
 
     def _write_ssh_config(self) -> None:
         public = (self.disk / "private/etc/ssh/ssh_host_ed25519_key.pub").read_text()

@@ -51,6 +51,8 @@ class Network:
     def connect(self, mac: int, leader: int) -> None:
         """Give the namespace of that process its network card."""
         link = self.link(mac)
+        # The card of a Mac that just went off lasts until the kernel has cleaned up after it.
+        subprocess.run(["ip", "link", "del", link], capture_output=True, check=False)
         ip("link", "add", link, "type", "veth", "peer", "name", "en0", "netns", str(leader))
         ip("link", "set", link, "master", self.bridge, "up")
         batch = f"link set lo up\naddress add {self.address(mac)}/24 dev en0\nlink set en0 up\n"

@@ -49,9 +49,9 @@ if [ -e '/nix/var/nix/profiles/default/etc/profile.d/nix-daemon.sh' ]; then
 fi
 # End Nix
 
-        
+{eight_spaces}
 
-"""
+""".replace("{eight_spaces}", " " * 8)
 ZSHENV_BLOCK = """# Set up Nix only on SSH connections
 # See: https://github.com/DeterminateSystems/nix-installer/pull/714
 if [ -e '/nix/var/nix/profiles/default/etc/profile.d/nix-daemon.sh' ] && [ -n "${SSH_CONNECTION:-}" ] && [ "${SHLVL:-0}" -eq 1 ]; then
@@ -67,7 +67,11 @@ class Failed(Exception):
 
 def say(message: str, level: str = "INFO") -> None:
     """A log line, in JSON, on standard error."""
-    record = {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "level": level, "fields": {"message": message}}
+    record = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "level": level,
+        "fields": {"message": message},
+    }
     if LOGGER[0] == "json":
         print(json.dumps(record), file=sys.stderr)
     else:
@@ -88,7 +92,7 @@ def world() -> dict[str, Any]:
 def _doubles() -> dict[str, ModuleType]:
     """The two commands that are called hundreds of times run in this process: the same doubles, the same log."""
     sys.path.insert(0, str(HIDDEN / "python"))
-    from doubles import dscl, dseditgroup
+    from doubles import dscl, dseditgroup  # type: ignore[import-not-found]
 
     return {"/usr/bin/dscl": dscl, "/usr/sbin/dseditgroup": dseditgroup}
 
@@ -118,7 +122,9 @@ def run(*command: str) -> str:
     """The output of a command that has to work."""
     status, output, errors = attempt(*command)
     if status:
-        raise Failed(f"Failed to execute command with status {status} `{' '.join(command)}`, stdout: {output} stderr: {errors}")
+        raise Failed(
+            f"Failed to execute command with status {status} `{' '.join(command)}`, stdout: {output} stderr: {errors}"
+        )
     return output
 
 
@@ -150,7 +156,10 @@ def create_nix_volume(settings: dict[str, Any]) -> None:
     listed = plistlib.loads(run("/usr/sbin/diskutil", "apfs", "list", "-plist").encode())
     if VOLUME not in [found["Name"] for container in listed["Containers"] for found in container["Volumes"]]:
         if (JOBS / f"{STORE_MOUNT}.plist").exists():
-            raise Failed(f"An APFS volume labelled `{VOLUME}` does not exist, but there exists an fstab entry for it, as well as a service file at `{JOBS}/{STORE_MOUNT}.plist`")
+            raise Failed(
+                f"An APFS volume labelled `{VOLUME}` does not exist, but there exists an fstab entry for it,"
+                f" as well as a service file at `{JOBS}/{STORE_MOUNT}.plist`"
+            )
         run("/usr/sbin/diskutil", "apfs", "addVolume", DISK, "APFS", VOLUME, "-nomount")
     about = volume(VOLUME)
     create_fstab_entry(about["VolumeUUID"])
@@ -275,7 +284,7 @@ def write_nix_conf(settings: dict[str, Any]) -> None:
     if settings["ssl_cert_file"]:
         extra.append(f"ssl-cert-file = {settings['ssl_cert_file']}")
     if not custom.exists():
-        head = "# Written by https://github.com/NixOS/nix-installer.\n# The contents below are based on options specified at installation time.\n\n"
+        head = "# Written by the installer, from the options that it was given.\n\n"
         replace(custom, head + "".join(f"{line}\n" for line in extra))
 
 
@@ -299,11 +308,15 @@ def create_users_and_groups(settings: dict[str, Any]) -> None:
     if GROUP not in groups:
         run("/usr/sbin/dseditgroup", "-o", "create", "-r", "Nix build group for nix-daemon", "-i", str(GROUP_ID), GROUP)
     elif groups[GROUP]["PrimaryGroupID"] != [str(GROUP_ID)]:
-        raise Failed(f"Group `{GROUP}` existed but had a different gid ({groups[GROUP]['PrimaryGroupID'][0]}) than planned ({GROUP_ID})")
+        raise Failed(
+            f"Group `{GROUP}` existed but had a different gid ({groups[GROUP]['PrimaryGroupID'][0]}) than planned ({GROUP_ID})"
+        )
     for number in range(1, USERS + 1):
         name, uid = f"_nixbld{number}", str(GROUP_ID + number)
         if users.get(name, {}).get("UniqueID", [uid]) != [uid]:
-            raise Failed(f"User `{name}` existed but had a different uid ({users[name]['UniqueID'][0]}) than planned ({uid})")
+            raise Failed(
+                f"User `{name}` existed but had a different uid ({users[name]['UniqueID'][0]}) than planned ({uid})"
+            )
         create_user(name, uid)
 
 
@@ -477,15 +490,27 @@ def met_receipt(settings: dict[str, Any]) -> int:
         say(f"Found existing plan in `{RECEIPT}` which was created by a different planner", "ERROR")
         return 1
     if planner["settings"] != settings:
-        say(f"Found existing plan in `{RECEIPT}` which used different planner settings, try uninstalling it first", "ERROR")
+        say(
+            f"Found existing plan in `{RECEIPT}` which used different planner settings, try uninstalling it first",
+            "ERROR",
+        )
         return 1
-    say(f"Found existing plan in `{RECEIPT}`, with the same settings, already completed. Try uninstalling (`{ITSELF} uninstall`)")
+    say(
+        f"Found existing plan in `{RECEIPT}`, with the same settings, already completed. Try uninstalling (`{ITSELF} uninstall`)"
+    )
     return 0
 
 
 def write_receipt(states: dict[str, str], settings: dict[str, Any]) -> None:
     actions = [{"action": {"action_name": name}, "state": state} for name, state in states.items()]
-    planner = {"planner": "macos", "settings": settings, "encrypt": False, "volume_label": VOLUME, "root_disk": DISK, "case_sensitive": False}
+    planner = {
+        "planner": "macos",
+        "settings": settings,
+        "encrypt": False,
+        "volume_label": VOLUME,
+        "root_disk": DISK,
+        "case_sensitive": False,
+    }
     try:
         replace(RECEIPT, json.dumps({"version": VERSION, "actions": actions, "planner": planner}, indent=2) + "\n")
     except OSError as error:
@@ -568,7 +593,9 @@ def remove_volume() -> None:
         time.sleep(0.2)
     else:
         fatal(f"The volume cannot be deleted: {errors}")
-    attempt("/usr/bin/security", "delete-generic-password", "-a", VOLUME, "-s", VOLUME, "/Library/Keychains/System.keychain")
+    attempt(
+        "/usr/bin/security", "delete-generic-password", "-a", VOLUME, "-s", VOLUME, "/Library/Keychains/System.keychain"
+    )
     fstab = Path("/etc/fstab")
     kept = [line for line in fstab.read_text().splitlines() if line.split()[1:2] != ["/nix"]] if fstab.exists() else []
     keep_or_remove(fstab, kept)

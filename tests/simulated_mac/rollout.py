@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from .desired import variables_for, write_inventory
 from .lab import REPOSITORY, Lab
@@ -27,7 +26,10 @@ def main(arguments: Sequence[str]) -> int:
     say("preparing what a simulated Mac needs: a builder VM's guest, a stub nixpkgs, an installer (once)")
     variables = variables_for(lab, say)
     there = NAME in [mac.name for mac in lab.macs()]
-    say(f"the simulated Mac {NAME!r}: " + ("it is there from before" if there else "starting (Apple silicon, macOS 26, no Nix)"))
+    say(
+        f"the simulated Mac {NAME!r}: "
+        + ("it is there from before" if there else "starting (Apple silicon, macOS 26, no Nix)")
+    )
     mac = lab.start(NAME)
     inventory = lab.directory / "inventory.yml"
     write_inventory(inventory, [mac], {**variables, "linux_builder_build": "always"})
@@ -52,14 +54,16 @@ def closing(mac: SimulatedMac, code: int) -> str:
     command = ".venv/bin/python -m tests.simulated_mac"
     lines = [""]
     if code == 0 and mac.exists(PROVED):
-        lines.append(f"A Linux package was built from this Mac, in its builder: {mac.read(PROVED).decode().splitlines()[0]}")
+        lines.append(
+            f"A Linux package was built from this Mac, in its builder: {mac.read(PROVED).decode().splitlines()[0]}"
+        )
     lines += [
         "What to try next:",
         "  ./rollout                 again: no changes",
         "  ./rollout --dry           what would change, and nothing written",
         f"  {command} ssh {mac.name}     a shell on the Mac",
         f"  {command} run {mac.name} rm /etc/nix/machines    some drift; then ./rollout --dry",
-        f"  ./rollout --data linux_builder_state=absent    take it back",
+        "  ./rollout --data linux_builder_state=absent    take it back",
         f"  {command} down {mac.name}    throw the Mac away",
     ]
     return "\n".join(lines)

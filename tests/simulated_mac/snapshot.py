@@ -65,11 +65,14 @@ def _trees(disk: Path) -> Iterator[tuple[Path, str]]:
     for name in DATA:
         yield disk / name, f"/{name}"
     for identifier, volume in _world(disk)["volumes"].items():
-        yield disk / "world/volumes" / identifier, volume["mount_point"] or f"(unmounted) {volume['name']}"
+        # By where it belongs, whether it is mounted this moment or not.
+        yield disk / "world/volumes" / identifier, volume["belongs_at"] or f"(volume {volume['name']})"
 
 
 def _world(disk: Path) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((disk / "world/world.json").read_text())
+    for volume in loaded["volumes"].values():
+        del volume["mount_point"]
     return loaded
 
 
@@ -84,7 +87,7 @@ def snapshot(disk: Path, ignore: Iterable[str] = ()) -> dict[str, Entry]:
         if what == "file":
             body = hashlib.sha256(here.read_bytes()).hexdigest()
         elif what == "link":
-            body = os.readlink(here)
+            body = str(here.readlink())
         found[path] = (what, stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, body)
     world = _world(disk)
     for part in _WORLD:

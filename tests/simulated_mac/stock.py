@@ -19,20 +19,24 @@ _ETC = {
     "paths": "/usr/local/bin\n/System/Cryptexes/App/usr/bin\n/usr/bin\n/bin\n/usr/sbin\n/sbin\n",
     "newsyslog.conf": "# logfilename          [owner:group]    mode count size when  flags [/pid_file] [sig_num]\n"
     "/var/log/install.log\t\t\t640  5\t   1000\t*     J\n",
-    "ssh/ssh_config": "# System-wide settings for the OpenSSH client.\n\nInclude /etc/ssh/ssh_config.d/*\n\nHost *\n    SendEnv LANG LC_*\n",
+    "ssh/ssh_config": "# System-wide settings for the OpenSSH client.\n\n"
+    "Include /etc/ssh/ssh_config.d/*\n\nHost *\n    SendEnv LANG LC_*\n",
     "ssh/ssh_config.d/100-macos.conf": "# Shipped with macOS.\nHost *\n    SendEnv LANG LC_*\n",
-    "ssh/sshd_config": "# System-wide settings for the OpenSSH server.\nInclude /etc/ssh/sshd_config.d/*\nSubsystem\tsftp\t/usr/libexec/sftp-server\n",
+    "ssh/sshd_config": "# System-wide settings for the OpenSSH server.\n"
+    "Include /etc/ssh/sshd_config.d/*\nSubsystem\tsftp\t/usr/libexec/sftp-server\n",
     # macOS's sudo keeps HOME (macos_commands §6)
-    "sudoers": "Defaults env_reset\nDefaults !admin_flag\nDefaults env_keep += \"LANG LANGUAGE LC_ALL LC_CTYPE TZ\"\nDefaults env_keep += \"HOME MAIL\"\n"
+    "sudoers": 'Defaults env_reset\nDefaults !admin_flag\nDefaults env_keep += "LANG LANGUAGE LC_ALL LC_CTYPE TZ"\n'
+    'Defaults env_keep += "HOME MAIL"\n'
     "Defaults timestamp_type=tty\n\nroot\t\tALL = (ALL) ALL\n%admin\t\tALL = (ALL) ALL\n\n@includedir /private/etc/sudoers.d\n",
     "sudoers.d/admin": "admin ALL = (ALL) NOPASSWD: ALL\n",
 }
 
+_PERMITTED = "account required pam_permit.so\nsession required pam_permit.so\n"
 _DEBIANS = {
     "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
-    "pam.d/sudo": "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
-    "pam.d/sudo-i": "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
-    "pam.d/su": "auth sufficient pam_rootok.so\nauth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
+    "pam.d/sudo": "auth required pam_unix.so\n" + _PERMITTED,
+    "pam.d/sudo-i": "auth required pam_unix.so\n" + _PERMITTED,
+    "pam.d/su": "auth sufficient pam_rootok.so\nauth required pam_unix.so\n" + _PERMITTED,
     "services": "ssh\t22/tcp\n",
     "protocols": "tcp\t6\tTCP\nudp\t17\tUDP\n",
     "resolv.conf": "",

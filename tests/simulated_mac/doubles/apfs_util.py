@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
                 return 252
             print(volume["uuid"])
             return 253  # which is its success
-    shared.unmodelled("option")
+    raise shared.Unmodelled("option")
 
 
 def _synthesise() -> None:

@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
         return 0
     wanted, command = arguments[0].removeprefix("-"), arguments[1:]
     if wanted not in ("arm64", "x86_64") or not command:
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     if wanted != identity["architecture"] and not (wanted == "x86_64" and identity["rosetta_installed"]):
         print(f"arch: posix_spawnp: {command[0]}: Bad CPU type in executable", file=sys.stderr)
         return 1

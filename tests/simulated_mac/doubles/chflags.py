@@ -14,7 +14,7 @@ _FLAGS = {"hidden", "nohidden", "uchg", "nouchg", "schg", "noschg"}
 def main(arguments: list[str]) -> int:
     words = [word for word in arguments if word not in ("-h", "-R")]
     if len(words) < 2 or words[0] not in _FLAGS:
-        shared.unmodelled("flags")
+        raise shared.Unmodelled("flags")
     status = 0
     for path in words[1:]:
         if not Path(path).exists():

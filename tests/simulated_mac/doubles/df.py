@@ -12,7 +12,7 @@ from . import shared, volumes
 def main(arguments: list[str]) -> int:
     letters = "".join(word.removeprefix("-") for word in arguments if word.startswith("-"))
     if not set(letters) <= set("kP"):
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     unit = 1024 if "k" in letters else 512
     title = f"{unit}-blocks" if "P" in letters or unit == 512 else "1024-blocks"
     paths = [word for word in arguments if not word.startswith("-")]

@@ -30,12 +30,12 @@ def main(arguments: list[str]) -> int:
         return _PLISTS[verb](rest)
     if not as_plist and verb in _VERBS:
         return _VERBS[verb](rest)
-    shared.unmodelled(f"verb {verb}")
+    raise shared.Unmodelled(f"verb {verb}")
 
 
 def _one(words: list[str]) -> str:
     if len(words) != 1:
-        shared.unmodelled("one disk")
+        raise shared.Unmodelled("one disk")
     return words[0]
 
 
@@ -120,7 +120,7 @@ def _info(words: list[str]) -> int:
 
 def _list_plist(words: list[str]) -> int:
     if words:
-        shared.unmodelled("list of one disk")
+        raise shared.Unmodelled("list of one disk")
     every = volumes.every(shared.world())
     listed = [
         {"DeviceIdentifier": volume["device"], "DiskUUID": volume["uuid"], "VolumeName": volume["name"],
@@ -148,7 +148,7 @@ def _list_plist(words: list[str]) -> int:
 
 def _apfs_list_plist(words: list[str]) -> int:
     if words:
-        shared.unmodelled("list of one container")
+        raise shared.Unmodelled("list of one container")
     listed = [
         {"APFSVolumeUUID": volume["uuid"], "CapacityInUse": 0, "CapacityQuota": 0, "CapacityReserve": 0,
          "CryptoMigrationOn": False, "DeviceIdentifier": volume["device"], "Encryption": volume["encrypted"],
@@ -174,13 +174,15 @@ def _apfs_list_plist(words: list[str]) -> int:
 
 def _add_volume(words: list[str]) -> int:
     if len(words) not in (3, 4, 5) or words[1] != "APFS":
-        shared.unmodelled("addVolume")
+        raise shared.Unmodelled("addVolume")
     shared.root_only(1, f"Error starting APFS Volume creation: {PRIVILEGES}")
     container, name, options = words[0], words[2], words[3:]
     if container != volumes.CONTAINER:
-        shared.fail(1, "Error starting APFS Volume creation: The given disk is not an APFS Container Reference (-69630)")
+        shared.fail(
+            1, "Error starting APFS Volume creation: The given disk is not an APFS Container Reference (-69630)"
+        )
     if options and options != ["-nomount"] and options[0] != "-mountpoint":
-        shared.unmodelled("addVolume")
+        raise shared.Unmodelled("addVolume")
     with shared.changing() as world:
         volume = volumes.add(world, name)
         lines = [
@@ -209,7 +211,7 @@ def _added(world: dict[str, Any], name: str) -> Volume:
     if volume is None:
         shared.fail(1, f"Unable to find disk for {name}")
     if volume.get("system"):
-        shared.unmodelled("changing a volume of the system's")
+        raise shared.Unmodelled("changing a volume of the system's")
     return volume
 
 
@@ -269,7 +271,9 @@ def _unmount(words: list[str]) -> int:
 
 
 def _user(volume: Volume) -> str:
-    done = subprocess.run([shared.debian("lsof"), "-t", "+f", "--", volume["mount_point"]], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [shared.debian("lsof"), "-t", "+f", "--", volume["mount_point"]], capture_output=True, text=True, check=False
+    )
     return (done.stdout.split() or ["0"])[0]
 
 

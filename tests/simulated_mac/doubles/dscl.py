@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     as_plist = arguments[:1] == ["-plist"]
     node, *words = arguments[1:] if as_plist else arguments
     if node not in (".", "localhost", "/Local/Default") or not words:
-        shared.unmodelled("node or verb")
+        raise shared.Unmodelled("node or verb")
     verb, words = words[0].removeprefix("-"), words[1:]
     if node == "localhost":
         words[0] = words[0].removeprefix("/Local/Default")
@@ -47,14 +47,14 @@ def main(arguments: list[str]) -> int:
         return _list(words)
     if verb in _CHANGES and not as_plist:
         return _change(verb, words)
-    shared.unmodelled(f"verb {verb}")
+    raise shared.Unmodelled(f"verb {verb}")
 
 
 def _parse(path: str) -> tuple[str, str]:
     """/Users/NAME as ("users", NAME); the name is empty for the whole kind."""
     kind, _, name = path.strip("/").partition("/")
     if kind not in _KINDS or "/" in name:
-        shared.unmodelled(f"path {path}")
+        raise shared.Unmodelled(f"path {path}")
     return _KINDS[kind], name
 
 
@@ -90,7 +90,7 @@ def _read(words: list[str], as_plist: bool) -> int:
 def _list(words: list[str]) -> int:
     kind, name = _parse(words[0])
     if name or len(words) > 2:
-        shared.unmodelled("list of a record")
+        raise shared.Unmodelled("list of a record")
     records: dict[str, Record] = shared.world()[kind]
     if len(words) == 1:
         print("".join(f"{name}\n" for name in sorted(records)), end="")

@@ -15,15 +15,15 @@ def main(arguments: list[str]) -> int:
     try:
         options, words = getopt.getopt(arguments, "o:r:i:g:a:d:t:m:qn:")
     except getopt.GetoptError as error:
-        shared.unmodelled(str(error))
+        raise shared.Unmodelled(str(error))
     given = {key.removeprefix("-"): value for key, value in options}
     if len(words) != 1:
-        shared.unmodelled("one group")
+        raise shared.Unmodelled("one group")
     group, operation = words[0], given.get("o", "read")
     if operation == "checkmember":
         return _check(shared.world(), given.get("m", ""), group)
     if operation not in ("create", "edit", "delete"):
-        shared.unmodelled(f"operation {operation}")
+        raise shared.Unmodelled(f"operation {operation}")
     shared.root_only(77, "Username and password must be provided.")
     with shared.changing() as world:
         _change(world, operation, group, given)
@@ -63,7 +63,7 @@ def _change(world: dict[str, Any], operation: str, group: str, given: dict[str, 
         del groups[group]
         return
     if given.get("t", "user") != "user" or not ("a" in given or "d" in given):
-        shared.unmodelled("edit")
+        raise shared.Unmodelled("edit")
     members = groups[group].setdefault("GroupMembership", [])
     if "a" in given:
         if given["a"] not in world["users"]:

@@ -14,4 +14,4 @@ def main(arguments: list[str]) -> int:
     if arguments == ["status"]:
         print(f"FileVault is {'On' if on else 'Off'}.")
         return 0
-    shared.unmodelled("verb")
+    raise shared.Unmodelled("verb")

@@ -31,14 +31,16 @@ def main(arguments: list[str]) -> int:
         return 0
     if verb == "error" and len(arguments) == 2 and arguments[1].isdigit():
         number = int(arguments[1])
-        print(f"{number}: {_ERRORS.get(number) or shared.unmodelled('error ' + arguments[1])}")
+        if number not in _ERRORS:
+            raise shared.Unmodelled(f"error {number}")
+        print(f"{number}: {_ERRORS[number]}")
         return 0
     if verb == "version":
         print("Darwin Bootstrapper Version 7.0.0 (simulated)")
         return 0
     status, text = ask(arguments)
     if status == -1:
-        shared.unmodelled(text)
+        raise shared.Unmodelled(text)
     if text:
         # The legacy verbs end with 0 and say what went wrong on standard error.
         legacy = verb in ("load", "unload")

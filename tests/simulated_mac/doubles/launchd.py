@@ -78,7 +78,9 @@ def read_definition(path: Path) -> dict[str, Any]:
         raise Refused(5, RICHER) from error
     strange = set(definition) - UNDERSTOOD_KEYS
     if strange:
-        shared.log("unmodelled.jsonl", {"argv": ["launchd", str(path)], "uid": 0, "why": f"plist keys {sorted(strange)}"})
+        shared.log(
+            "unmodelled.jsonl", {"argv": ["launchd", str(path)], "uid": 0, "why": f"plist keys {sorted(strange)}"}
+        )
         raise Refused(shared.EX_USAGE, f"{path}: the simulated launchd does not model {', '.join(sorted(strange))}")
     return definition
 
@@ -178,11 +180,11 @@ def serve(launchd: Launchd, connection: socket.socket) -> None:
             words = json.loads(connection.makefile("r").readline())
             reply = launchd_requests.answer(launchd, words, peer(connection))
         except shared.Unmodelled as why:
-            reply = [-1, str(why)]
+            reply = -1, str(why)
         except Refused as refusal:
-            reply = [refusal.status, refusal.text]
+            reply = refusal.status, refusal.text
         except (OSError, ValueError) as error:
-            reply = [70, f"launchd: {error!r}"]
+            reply = 70, f"launchd: {error!r}"
         with contextlib.suppress(OSError):  # the client may be gone
             connection.sendall((json.dumps(reply) + "\n").encode())
 
@@ -202,7 +204,8 @@ def main() -> None:
     launchd = Launchd(settings, boot["version"], boot["seed"])
     launchd.boot()
     while not (launchd.ending and not launchd.jobs):
-        readable, _, _ = select.select([listener, woken], [], [], launchd.tick())
+        watched: list[socket.socket | int] = [listener, woken]
+        readable, _, _ = select.select(watched, [], [], launchd.tick())
         if woken in readable:
             os.read(woken, 4096)
         if listener in readable:

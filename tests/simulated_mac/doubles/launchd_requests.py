@@ -191,7 +191,13 @@ def _print(launchd: Launchd, words: list[str]) -> Reply:
         "",
     ]
     lines += _coalition(job, "resource", 397) + _coalition(job, "jetsam", 398)
-    lines += ["\tspawn type = daemon (3)", "\tjetsam priority = 40", "", f"\tproperties = {' | '.join(filter(None, properties))}", "}"]
+    lines += [
+        "\tspawn type = daemon (3)",
+        "\tjetsam priority = 40",
+        "",
+        f"\tproperties = {' | '.join(filter(None, properties))}",
+        "}",
+    ]
     return 0, "\n".join(lines)
 
 
@@ -232,7 +238,9 @@ def _load(launchd: Launchd, words: list[str]) -> Reply:
             launchd.bootstrap(Path(path))
         except Refused as refusal:
             disabled = refusal.status == 119
-            texts.append(f"{path}: Service is disabled" if disabled else f"Load failed: {refusal.status}: Input/output error")
+            texts.append(
+                f"{path}: Service is disabled" if disabled else f"Load failed: {refusal.status}: Input/output error"
+            )
     return 0, "\n".join(texts)
 
 
@@ -284,7 +292,7 @@ def _jobs(launchd: Launchd, words: list[str]) -> Reply:
     jobs = [
         {"label": job.label, "state": job.state, "pid": job.pid, "runs": job.runs, "path": str(job.path),
          "program": job.program, "arguments": job.arguments, "environment": job.environment,
-         "wait_status": job.wait_status}
+         "wait_status": job.wait_status, "keep_alive": job.definition.get("KeepAlive") is True}
         for job in launchd.jobs.values()
     ]  # fmt: skip
     return 0, json.dumps(jobs)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from . import shared, volumes
+from . import shared
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
-        shared.unmodelled("mounting")
+        raise shared.Unmodelled("mounting")
     print("/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)")
     print("devfs on /dev (devfs, local, nobrowse)")
     print("/dev/disk3s5 on /System/Volumes/Data (apfs, local, journaled, nobrowse, protect, root data)")

@@ -11,7 +11,7 @@ from . import shared
 def main(arguments: list[str]) -> int:
     letters = "".join(word.removeprefix("-") for word in arguments if word.startswith("-"))
     if "n" not in letters or not set(letters) <= set("nvr") or any(not word.startswith("-") for word in arguments):
-        shared.unmodelled("only -n is")
+        raise shared.Unmodelled("only -n is")
     for path in [Path("/etc/newsyslog.conf"), *sorted(Path("/etc/newsyslog.d").glob("*.conf"))]:
         for line in path.read_text().splitlines():
             words = line.split("#")[0].split()

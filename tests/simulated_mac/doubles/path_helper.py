@@ -11,7 +11,7 @@ from . import shared
 
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["-s"]):
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     files = [Path("/etc/paths"), *sorted(Path("/etc/paths.d").glob("*"))]
     listed = [line for file in files for line in file.read_text().split("\n") if line]
     path = list(dict.fromkeys([*listed, *os.environ.get("PATH", "").split(":")]))

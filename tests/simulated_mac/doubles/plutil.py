@@ -14,7 +14,7 @@ from . import shared
 
 def main(arguments: list[str]) -> int:
     if not arguments:
-        shared.unmodelled("no verb")
+        raise shared.Unmodelled("no verb")
     verb, words = arguments[0], arguments[1:]
     if verb == "-lint" or not verb.startswith("-"):
         return _lint(words if verb == "-lint" else arguments)
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     if verb == "-p" and len(words) == 1:
         print(_pretty(_load(words[0], "")))
         return 0
-    shared.unmodelled(f"verb {verb}")
+    raise shared.Unmodelled(f"verb {verb}")
 
 
 def _load(name: str, purpose: str) -> Any:
@@ -47,7 +47,7 @@ def _lint(words: list[str]) -> int:
     status = 0
     for name in words[1:] if silent else words:
         if name.startswith("-") and name != "-":
-            shared.unmodelled(f"option {name}")
+            raise shared.Unmodelled(f"option {name}")
         try:
             _load(name, "lint")
         except shared.Exit as failure:
@@ -64,7 +64,7 @@ def _output(words: list[str]) -> tuple[str | None, str]:
         return words[1], words[2]
     if len(words) == 1:
         return None, words[0]
-    shared.unmodelled("options")
+    raise shared.Unmodelled("options")
 
 
 def _write(data: bytes, output: str | None, name: str) -> None:
@@ -87,7 +87,7 @@ def _encoded(value: Any, kind: str, name: str) -> bytes:
             return json.dumps(value, separators=(",", ":")).encode()
         except TypeError:
             raise shared.Exit(1, out=f"{name}: invalid object in plist for destination format\n") from None
-    shared.unmodelled(f"format {kind}")
+    raise shared.Unmodelled(f"format {kind}")
 
 
 def _convert(kind: str, words: list[str]) -> int:

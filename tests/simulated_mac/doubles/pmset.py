@@ -8,7 +8,7 @@ from . import shared
 
 def main(arguments: list[str]) -> int:
     if arguments != ["-g", "batt"]:
-        shared.unmodelled("verb")
+        raise shared.Unmodelled("verb")
     print("Now drawing from 'AC Power'")
     print(" -InternalBattery-0 (id=22806627)\t83%; charging; 1:00 remaining present: true")
     return 0

@@ -21,4 +21,4 @@ def main(arguments: list[str]) -> int:
         shared.root_only(1, "profiles: this command requires root privileges")
         print(_EMPTY, end="")
         return 0
-    shared.unmodelled("verb")
+    raise shared.Unmodelled("verb")

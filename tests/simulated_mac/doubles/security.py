@@ -21,15 +21,15 @@ def main(arguments: list[str]) -> int:
     if verb == "find-certificate":
         return _certificates(words)
     if verb not in ("find-generic-password", "add-generic-password", "delete-generic-password"):
-        shared.unmodelled(f"verb {verb}")
+        raise shared.Unmodelled(f"verb {verb}")
     # -w has a value only where an item is added.
     letters = "a:s:l:D:j:T:U" + ("w:" if verb.startswith("add") else "wg")
     try:
         options, keychains = getopt.getopt(words, letters)
     except getopt.GetoptError as error:
-        shared.unmodelled(str(error))
+        raise shared.Unmodelled(str(error))
     if keychains not in ([], [_SYSTEM_KEYCHAIN]):
-        shared.unmodelled("another keychain")
+        raise shared.Unmodelled("another keychain")
     given = {key.removeprefix("-"): value for key, value in options}
     if verb.startswith("find"):
         return _find(given)
@@ -65,7 +65,10 @@ def _find(given: dict[str, str]) -> int:
 def _add(world: dict[str, Any], given: dict[str, str]) -> int:
     same = [item for item in world["keychain"] if (item.get("a"), item.get("s")) == (given.get("a"), given.get("s"))]
     if same and "U" not in given:
-        shared.fail(45, "security: SecKeychainItemCreateFromContent (<default>): The specified item already exists in the keychain.")
+        shared.fail(
+            45,
+            "security: SecKeychainItemCreateFromContent (<default>): The specified item already exists in the keychain.",
+        )
     world["keychain"] = [item for item in world["keychain"] if item not in same]
     world["keychain"].append({key: value for key, value in given.items() if key in "aslDjw"})
     return 0
@@ -82,6 +85,6 @@ def _delete(world: dict[str, Any], given: dict[str, str]) -> int:
 def _certificates(words: list[str]) -> int:
     flags = [word for word in words if word.startswith("-")]
     if sorted(flags) != ["-a", "-p"]:
-        shared.unmodelled("find-certificate without -a -p")
+        raise shared.Unmodelled("find-certificate without -a -p")
     print(_CERTIFICATES.read_text(), end="")
     return 0

@@ -27,12 +27,14 @@ def main(arguments: list[str]) -> int:
         shared.root_only(1, "sfltool: authentication is required")
         print(_dump(), end="")
         return 0
-    shared.unmodelled("verb")  # resetbtm wipes every login item: never run it
+    raise shared.Unmodelled("verb")  # resetbtm wipes every login item: never run it
 
 
 def _dump() -> str:
     switched = shared.world()["login_items"]
-    blocks = ["========================\n Records for UID 0 : FFFFEEEE-DDDD-CCCC-BBBB-AAAA00000000\n========================\n"]
+    blocks = [
+        "========================\n Records for UID 0 : FFFFEEEE-DDDD-CCCC-BBBB-AAAA00000000\n========================\n"
+    ]
     for number, path in enumerate(sorted(Path("/Library/LaunchDaemons").glob("*.plist")), start=1):
         definition = plistlib.loads(path.read_bytes())
         allowed = switched.get(definition["Label"], True)

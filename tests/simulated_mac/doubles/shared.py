@@ -147,7 +147,9 @@ def run(command: str, main: Main) -> NoReturn:
         status = end.status
     except Unmodelled as why:
         status = EX_USAGE
-        sys.stderr.write(f"{command}: the simulated Mac does not model this call ({why}): {command} {' '.join(arguments)}\n")
+        sys.stderr.write(
+            f"{command}: the simulated Mac does not model this call ({why}): {command} {' '.join(arguments)}\n"
+        )
         log("unmodelled.jsonl", {"argv": [command, *arguments], "uid": os.getuid(), "why": str(why)})
     except BrokenPipeError:
         status = 141

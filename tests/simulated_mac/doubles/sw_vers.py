@@ -15,6 +15,6 @@ def main(arguments: list[str]) -> int:
     by_option = {name[0].lower() + name[1:]: value for name, value in values.items()}
     option = arguments[0].lstrip("-")
     if len(arguments) != 1 or option not in by_option:
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     print(by_option[option])
     return 0

@@ -43,11 +43,11 @@ def main(arguments: list[str]) -> int:
         if argument == "-n":
             bare = True
         elif argument.startswith("-") or "=" in argument:
-            shared.unmodelled("option")
+            raise shared.Unmodelled("option")
         else:
             names.append(argument)
     if not names:
-        shared.unmodelled("no oid")
+        raise shared.Unmodelled("no oid")
     known = values()
     status = 0
     for name in names:

@@ -13,6 +13,6 @@ def main(arguments: list[str]) -> int:
         print("You need administrator access to run this tool... exiting!")
         return 0
     if arguments != ["-getusingnetworktime"]:
-        shared.unmodelled("verb")
+        raise shared.Unmodelled("verb")
     print("Network Time: On")
     return 0

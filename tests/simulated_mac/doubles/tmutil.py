@@ -12,7 +12,7 @@ from . import shared
 def main(arguments: list[str]) -> int:
     verb, paths = (arguments[0], arguments[1:]) if arguments else ("", [])
     if verb not in ("isexcluded", "addexclusion", "removeexclusion") or not paths or paths[0].startswith("-"):
-        shared.unmodelled("verb")
+        raise shared.Unmodelled("verb")
     if verb == "isexcluded":
         excluded = shared.world()["time_machine_exclusions"]
         for path in paths:

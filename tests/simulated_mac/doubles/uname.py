@@ -23,6 +23,6 @@ def main(arguments: list[str]) -> int:
     letters = "".join(argument.removeprefix("-") for argument in arguments) or "s"
     letters = letters.replace("a", "snrvm")
     if any(not argument.startswith("-") for argument in arguments) or not set(letters) <= set(values):
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     print(" ".join(value for letter, value in values.items() if letter in letters))
     return 0

@@ -6,7 +6,6 @@ A volume's files are in a directory of the world's; mounting binds it. So data s
 
 from __future__ import annotations
 
-import os
 import subprocess
 import uuid
 from collections.abc import Iterable
@@ -25,7 +24,12 @@ Volume = dict[str, Any]
 # The system's own, as far as anybody asks: the root volume and the data volume.
 SYSTEM = (
     {"name": "Macintosh HD", "device": "disk3s1s1", "uuid": "11111111-0000-4000-8000-000000000001", "mount_point": "/"},
-    {"name": "Data", "device": "disk3s5", "uuid": "11111111-0000-4000-8000-000000000005", "mount_point": "/System/Volumes/Data"},
+    {
+        "name": "Data",
+        "device": "disk3s5",
+        "uuid": "11111111-0000-4000-8000-000000000005",
+        "mount_point": "/System/Volumes/Data",
+    },
 )
 
 
@@ -56,7 +60,8 @@ def add(world: dict[str, Any], name: str) -> Volume:
     device = next(f"{CONTAINER}s{number}" for number in numbers if f"{CONTAINER}s{number}" not in taken)
     identifier = str(uuid.uuid4()).upper()
     volume: Volume = {
-        "name": name, "device": device, "uuid": identifier, "mount_point": "", "encrypted": False, "ownership": False,
+        "name": name, "device": device, "uuid": identifier, "mount_point": "", "belongs_at": "", "encrypted": False,
+        "ownership": False,
     }  # fmt: skip
     world["volumes"][identifier] = volume
     backing(volume).mkdir()
@@ -67,8 +72,11 @@ def mount(volume: Volume, mount_point: str) -> bool:
     """Bind the volume's files at the mount point; False when that is no directory."""
     if not Path(mount_point).is_dir():
         return False
-    done = subprocess.run([shared.debian("mount"), "--bind", backing(volume), mount_point], capture_output=True, check=False)
-    volume["mount_point"] = mount_point if done.returncode == 0 else ""
+    done = subprocess.run(
+        [shared.debian("mount"), "--bind", backing(volume), mount_point], capture_output=True, check=False
+    )
+    if done.returncode == 0:
+        volume["mount_point"] = volume["belongs_at"] = mount_point
     return done.returncode == 0
 
 
@@ -79,7 +87,3 @@ def unmount(volume: Volume, *, force: bool) -> bool:
     if done.returncode == 0:
         volume["mount_point"] = ""
     return done.returncode == 0
-
-
-def is_mount_point(path: str) -> bool:
-    return os.path.ismount(path)

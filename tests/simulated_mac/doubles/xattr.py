@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     flags = [word for word in arguments if word.startswith("-")]
     words = [word for word in arguments if not word.startswith("-")]
     if not set("".join(flags)) <= set("-drcpl") or not words:
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     named = any(letter in "".join(flags) for letter in "dp")
     status = 0
     for path in words[1:] if named else words:

@@ -8,7 +8,7 @@ from . import shared
 
 def main(arguments: list[str]) -> int:
     if arguments not in (["-p"], ["--print-path"]):
-        shared.unmodelled("option")
+        raise shared.Unmodelled("option")
     shared.fail(
         2,
         "xcode-select: error: unable to get active developer directory, use "

@@ -21,6 +21,7 @@ derivation {
       done
       /bin/cat "$images/bin/qemu-img" > "$out/bin/qemu-img"
       /bin/chmod 0755 "$out/bin/qemu-img"
+      exit 0 # the shell itself ends last: Nix kills a builder that closes its output before it ends, as GNU's chmod does
     ''
   ];
 }

@@ -9,7 +9,11 @@ derivation
     builder = "/bin/sh";
     args = [
       "-c"
-      ''/bin/mkdir -p "$out/bin" && /bin/cat "$textPath" > "$out/bin/$program" && /bin/chmod 0755 "$out/bin/$program"''
+      # The last command is the shell's own: Nix kills a builder that closes its output before it ends, as GNU's chmod does.
+      ''
+        /bin/mkdir -p "$out/bin" && /bin/cat "$textPath" > "$out/bin/$program" && /bin/chmod 0755 "$out/bin/$program" || exit 1
+        exit 0
+      ''
     ];
   }
 // { passthru = more; meta.mainProgram = program; }

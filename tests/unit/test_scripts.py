@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every script that any resource can ask to be run: it parses, is clean, is what a Mac understands, and tells no secret.
+
+They are collected from the cases of all resources' tests, so a new case is a new script here.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.asking import probe_of
+from builderfleet.plugin_utils.resource import Change
+from builderfleet.plugin_utils.resources.linux_builder import KEY
+from builderfleet.plugin_utils.session import Session
+
+from tests.unit import (
+    test_resources_builder_vm,
+    test_resources_launchd_daemon,
+    test_resources_linux_build,
+    test_resources_linux_builder,
+    test_resources_mac_requirements,
+    test_resources_nix_installation,
+    test_resources_nix_machine,
+    test_resources_nix_setting,
+    test_resources_ssh_host,
+    test_resources_ssh_keypair,
+)
+from tests.unit.answers import Case
+
+SESSION = Session((), who="anna's laptop (pid 1)", run="0" * 16)
+
+
+def cases() -> Iterator[Case]:
+    for module in (
+        test_resources_builder_vm,
+        test_resources_launchd_daemon,
+        test_resources_linux_build,
+        test_resources_mac_requirements,
+        test_resources_nix_installation,
+        test_resources_nix_machine,
+        test_resources_nix_setting,
+        test_resources_ssh_host,
+        test_resources_ssh_keypair,
+    ):
+        yield from module.CASES
+    whole = test_resources_linux_builder
+    for every in (whole.PRESENT, whole.NIX_ABSENT):
+        for world in (whole.FRESH, whole.CONVERGED):
+            yield from (Case(each.title, each, world) for each in every)
+
+
+def _changes() -> dict[str, Change]:
+    """Each script once, by what it is for."""
+    scripts: dict[str, Change] = {}
+    for case in cases():
+        for change in case.changes():
+            scripts.setdefault(change.script, change)
+    return {f"{number}-{change.summary.replace(' ', '-')}": change for number, change in enumerate(scripts.values())}
+
+
+CHANGES = _changes()
+PROBE = shell.wrap(
+    probe_of(question for each in test_resources_linux_builder.PRESENT for question in each.questions()).script("token")
+)
+SCRIPTS = {
+    **{name: SESSION.apply(change) for name, change in CHANGES.items()},
+    "probe": PROBE,
+    "release": SESSION.release(),
+    "the-start-script-of-the-VM": test_resources_builder_vm.WANTED.wrapper(),
+}
+EVERY = pytest.mark.parametrize("name", SCRIPTS)
+
+
+def test_there_are_many() -> None:
+    assert len(CHANGES) > 60
+
+
+def said(command: Sequence[str], script: str) -> tuple[int, str]:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]} here")
+    ran = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+@EVERY
+@pytest.mark.parametrize("command", ["dash -n", "bash -n", "bash --posix -n"])
+def test_it_parses(name: str, command: str) -> None:
+    assert said(command.split(), SCRIPTS[name]) == (0, "")
+
+
+def without_carried(script: str) -> str:
+    """A script with the bytes that it carries left out: they say nothing about the script."""
+    return re.sub(r"(<<'BYTES'\n)(?:.*\n)*?(BYTES)$", r"\1\2", script, flags=re.MULTILINE)
+
+
+def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
+    """All of them in one go. Not meant: functions of the library that a script does not use, and data in quotes."""
+    for number, script in enumerate(sorted({without_carried(script) for script in SCRIPTS.values()})):
+        (tmp_path / f"{number}.sh").write_text(script)
+    files = map(str, sorted(tmp_path.iterdir()))
+    assert said(["shellcheck", "-s", "sh", "-e", "SC2317,SC2329,SC2016", "-f", "gcc", *files], "") == (0, "")
+
+
+# What GNU's or Linux's tools have and macOS's do not, and what bash has and POSIX does not.
+FOREIGN = {
+    "GNU options": r"\b(sed .*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]|xargs .*-[rd]|"
+    r"(head|tail) -[nc] ?-|(mv|cp|ln) (.* )?-[a-zA-Z]*[TtrD]|install (.* )?-D|find .*-(printf|readable)|sort .*-[a-zA-Z]*V|"
+    r"touch .*-d|du .*-b)\b",
+    "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|python\d?)\b",
+    "Linux paths": r"(?<![\w.])/proc/(?!sys/kernel)|/sys/|/dev/shm|(?<!/var)/run/",
+    "bash": r"\[\[|(?<![\w$])(local|function|declare|source|let|shopt) \w|\$'|<\(|<<<|&>|\bread -[a-zA-Z]*[ptnd]\b|"
+    r"\becho -[neE]|\$\{\w+(\^|,|/|:\d|\[)|\[ [^]\n]* == |\bset -o pipefail|\$RANDOM",
+}
+LONG_OPTIONS = re.compile(r"^(?!.*(curl|nix|ssh-keygen)\b).*\s--[a-z][a-z-]+", re.MULTILINE)
+
+
+def shell_of(script: str) -> str:
+    """The shell of a script: without comments, perl programs and the bytes that it carries."""
+    without = re.sub(r"(?m)^\s*#.*$", "", re.sub(r"(?s)<<'PROBE'\n.*?\nPROBE\n", "\n", without_carried(script)))
+    return re.sub(r"(/usr/bin/perl(?: -\S+)* -\w*e) '[^']*'", r"\1 ''", without)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_it_is_what_a_mac_understands(kind: str) -> None:
+    found = {match[0] for script in SCRIPTS.values() for match in re.finditer(FOREIGN[kind], shell_of(script))}
+    assert found == set()
+
+
+def test_no_long_options_but_of_programs_that_are_the_same_everywhere() -> None:
+    scripts = (shell_of(script).replace("\\\n", " ") for script in SCRIPTS.values())
+    assert {match[0].strip() for script in scripts for match in LONG_OPTIONS.finditer(script)} == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sed -i x", "grep -P x", "base64 -w0", "head -n -1", "mv -T a b", "xargs -r", "timeout 5 x", "readlink -f x", "[[ a ]]",
+     "[ a == b ]", "echo -n x", "local x", "cat <<< x", "x=${y//a}", "cat /proc/1/stat", "date -d x", "stat -c %a x"],
+)  # fmt: skip
+def test_that_check_finds_what_it_looks_for(text: str) -> None:
+    assert any(re.search(pattern, text) for pattern in FOREIGN.values())
+
+
+PERL = sorted(
+    {
+        program
+        for script in SCRIPTS.values()
+        for program in re.findall(r"/usr/bin/perl(?: -\S+)* -\w*e '([^']*)'", script)
+    }
+    | {re.findall(r"(?s)<<'PROBE'\n(.*)\n__END__\n", PROBE)[0]}
+)
+
+
+def test_every_perl_program_is_known() -> None:
+    """Each is in single quotes, and so holds none."""
+    assert len(PERL) >= 5
+    for script in SCRIPTS.values():
+        assert without_carried(script).count("/usr/bin/perl") == len(
+            re.findall(r"/usr/bin/perl(?: -\S+)* (?:-\w*e '[^']*'|- \S+ \S+ <<'PROBE')", without_carried(script))
+        )
+
+
+@pytest.mark.parametrize("program", PERL, ids=lambda program: " ".join(program.split())[:40])
+def test_perl_takes_it(program: str) -> None:
+    assert said(["perl", "-c", "-"], program) == (0, "- syntax OK\n")
+
+
+@EVERY
+def test_it_tells_no_secret(name: str) -> None:
+    script = SCRIPTS[name]
+    carried = b"\n".join(base64.b64decode(text) for text in re.findall(r"<<'BYTES'\n((?:.*\n)*?)BYTES\n", script))
+    for text in (script, carried.decode("utf-8", "replace")):
+        assert "PRIVATE KEY" not in text
+        assert not re.search(rf"(\b(cat|base64|cp|read|stage)\b[^\n|;]*[ \t]|< ?){re.escape(KEY)}(?!\.pub|\S)", text)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_is_said_in_one_line_and_has_its_time(change: Change) -> None:
+    assert "\n" not in change.summary
+    assert change.summary[0].islower()
+    assert 0 < change.limit <= 3600
+    assert change.slow or change.limit <= 600
+    assert max([0, *map(int, re.findall(r"^.*\blimit (\d+) /", change.script, re.MULTILINE))]) < change.limit
+
+
+def test_all_scripts_of_resources_run_under_the_lock_and_the_probe_does_not() -> None:
+    for name, change in CHANGES.items():
+        assert f"\nlock {SESSION.run} " in SCRIPTS[name].split(change.script.strip())[0]
+    assert shell.LOCK_FILE not in PROBE
