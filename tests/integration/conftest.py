@@ -41,7 +41,6 @@ def converged_disk(lab: Lab, pyinfra: Pyinfra) -> Iterator[str]:
     mac = lab.start("pattern")
     run = pyinfra.run(mac)
     assert run.outcome == "changed", run.output
-    mac.shut_down()
     mac.save("converged")
     mac.stop()
     yield "converged"
@@ -50,7 +49,8 @@ def converged_disk(lab: Lab, pyinfra: Pyinfra) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def converged(lab: Lab, pyinfra: Pyinfra, converged_disk: str, request: pytest.FixtureRequest) -> Iterator[SimulatedMac]:
     """A Mac with a working builder, for the tests of one module, which leave it as they found it."""
-    mac = lab.start(request.module.__name__.rsplit("_", 1)[-1], disk=converged_disk)
+    mac = lab.start(request.module.__name__.rsplit("_", 1)[-1])
+    mac.restore(converged_disk)
     run = pyinfra.run(mac)
     assert run.code == 0, run.output
     yield mac

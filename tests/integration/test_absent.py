@@ -27,7 +27,8 @@ launchctl kickstart -k system/org.nixos.nix-daemon
 @pytest.fixture
 def mac_with_nix(lab: Lab, pyinfra: Pyinfra, converged_disk: str) -> SimulatedMac:
     """A Mac with a Nix of its own, and no builder."""
-    mac = lab.start("taken-back", disk=converged_disk)
+    mac = lab.start("taken-back")
+    mac.restore(converged_disk)
     run = pyinfra.run(mac, **NIX_ALONE)
     assert run.outcome == "changed", run.output
     return mac

@@ -24,8 +24,9 @@ HOLD_THE_LOCK = r"""
 def fleet(lab: Lab, pyinfra: Pyinfra, converged_disk: str) -> Iterator[tuple[dict[str, SimulatedMac], Run]]:
     """Five Macs whose builder is lost from the registry, four of them in trouble; and what one run made of them."""
     names = ("well", "asleep", "rubbish", "no-sudo", "locked")
-    macs = {name: lab.start(name, disk=converged_disk) for name in names}
+    macs = {name: lab.start(name) for name in names}
     for mac in macs.values():
+        mac.restore(converged_disk)
         mac.run(": > /etc/nix/machines")
     macs["asleep"].sleep()
     macs["rubbish"].break_("sshd-rubbish")

@@ -29,7 +29,7 @@ def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
         ({"memory": 8 * 2**30}, {"linux_builder_memory": "6GiB"}, ("linux_builder_memory", "this Mac has 8GiB", "Take at most 4GiB")),
         ({"cores": 4}, {"linux_builder_cores": 12}, ("linux_builder_cores = 12", "this Mac has 4 cores")),
         ({"hv_support": False}, {}, ("kern.hv_support = 0", "cannot run virtual machines")),
-        ({"macos": "13.7"}, {}, ("13.7", "macOS 14 is the oldest")),
+        ({"version": "13.7"}, {}, ("13.7", "macOS 14 is the oldest")),
         ({"architecture": "x86_64"}, {"linux_builder_nixpkgs_release": "26.11"}, ("linux_builder_nixpkgs_release", "Intel", "26.05")),
         ({"rosetta": True}, {}, ("Rosetta", "arch -arm64")),
     ],
@@ -59,7 +59,7 @@ def test_a_port_that_is_taken_needs_a_person(lab: Lab, pyinfra: Pyinfra) -> None
 
 
 def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, pyinfra: Pyinfra) -> None:
-    mac = lab.start("no-fda", fda=False)
+    mac = lab.start("no-fda", full_disk_access=False)
     mark = mac.mark()
     run = pyinfra.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output

@@ -100,6 +100,7 @@ def without_carried(script: str) -> str:
     return re.sub(r"(<<'BYTES'\n)(?:.*\n)*?(BYTES)$", r"\1\2", script, flags=re.MULTILINE)
 
 
+@pytest.mark.xfail(strict=True, reason="core-bugs 33")
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     """All of them in one go. Not meant: functions of the library that a script does not use, and data in quotes."""
     for number, script in enumerate(sorted({without_carried(script) for script in SCRIPTS.values()})):
@@ -110,10 +111,11 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 
 # What GNU's or Linux's tools have and macOS's do not, and what bash has and POSIX does not.
 FOREIGN = {
-    "GNU options": r"\b(sed .*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]|xargs .*-[rd]|"
+    "GNU options": r"\b(sed .*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]\w*|xargs .*-[rd]|"
     r"(head|tail) -[nc] ?-|(mv|cp|ln) (.* )?-[a-zA-Z]*[TtrD]|install (.* )?-D|find .*-(printf|readable)|sort .*-[a-zA-Z]*V|"
     r"touch .*-d|du .*-b)\b",
-    "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|python\d?)\b",
+    "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|"
+    r"python\d?)\b",
     "Linux paths": r"(?<![\w.])/proc/(?!sys/kernel)|/sys/|/dev/shm|(?<!/var)/run/",
     "bash": r"\[\[|(?<![\w$])(local|function|declare|source|let|shopt) \w|\$'|<\(|<<<|&>|\bread -[a-zA-Z]*[ptnd]\b|"
     r"\becho -[neE]|\$\{\w+(\^|,|/|:\d|\[)|\[ [^]\n]* == |\bset -o pipefail|\$RANDOM",

@@ -9,7 +9,7 @@ import sys
 from . import shared
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int | None:
     identity = shared.world()["identity"]
     if not arguments:
         print("i386" if identity["rosetta"] or identity["architecture"] == "x86_64" else identity["architecture"])

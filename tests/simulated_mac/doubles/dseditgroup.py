@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     try:
         options, words = getopt.getopt(arguments, "o:r:i:g:a:d:t:m:qn:")
     except getopt.GetoptError as error:
-        raise shared.Unmodelled(str(error))
+        raise shared.Unmodelled(str(error)) from None
     given = {key.removeprefix("-"): value for key, value in options}
     if len(words) != 1:
         raise shared.Unmodelled("one group")

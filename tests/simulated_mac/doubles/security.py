@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     try:
         options, keychains = getopt.getopt(words, letters)
     except getopt.GetoptError as error:
-        raise shared.Unmodelled(str(error))
+        raise shared.Unmodelled(str(error)) from None
     if keychains not in ([], [_SYSTEM_KEYCHAIN]):
         raise shared.Unmodelled("another keychain")
     given = {key.removeprefix("-"): value for key, value in options}
