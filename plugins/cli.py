@@ -70,7 +70,7 @@ def _outcomes(errors: Mapping[str, str]) -> dict[str, tuple[Outcome, str]]:
     """How it ended on each Mac of the run, with a remark. Empty when pyinfra did not come to a run."""
     from pyinfra.context import ctx_state
 
-    from .operations._host import SESSIONS
+    from .operations._host import RESULTS
 
     if not ctx_state.isset() or not ctx_state.get().initialised:
         return {}
@@ -79,13 +79,11 @@ def _outcomes(errors: Mapping[str, str]) -> dict[str, tuple[Outcome, str]]:
     for host in state.inventory:
         if not state.is_host_in_limit(host):
             continue
-        session = SESSIONS.get(host.name)
-        if session is not None:
-            found[host.name] = session.outcome(), session.remark()
+        if host.name in RESULTS:
+            found[host.name] = RESULTS[host.name]
         else:
             reason = errors.get(host.name, "it did not answer")
-            outcome = Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE
-            found[host.name] = outcome, reason
+            found[host.name] = Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE, reason
     return found
 
 

@@ -32,8 +32,8 @@ from ..plugin_utils.session import Session, SessionError
 PROBE_LIMIT = 120
 STILL_AT_IT = 10
 
-SESSIONS: dict[str, Session] = {}
-"""The sessions of this run by host name, for whoever reports on the whole fleet."""
+RESULTS: dict[str, tuple[Outcome, str]] = {}
+"""How it stands with each host of this run, with a remark, for whoever reports on the whole fleet."""
 
 
 def who() -> str:
@@ -43,7 +43,7 @@ def who() -> str:
 
 def begin(host: Host, resources: Sequence[Resource]) -> Session:
     """A session that has asked its Mac, in one round trip; or that has failed, and says why."""
-    session = SESSIONS[host.name] = Session(resources, who())
+    session = Session(resources, who())
     with confined(host, session):
         _without_delay(host)
         _carry(host, session, session.probe(), PROBE_LIMIT)
@@ -52,17 +52,22 @@ def begin(host: Host, resources: Sequence[Resource]) -> Session:
 
 @contextmanager
 def confined(host: Host, session: Session) -> Iterator[None]:
-    """Whatever goes wrong inside is this host's failure, and no other's."""
+    """Whatever goes wrong inside is this host's failure, and no other's. Keeps RESULTS up to date."""
+    result = None
     try:
         yield
+        result = session.outcome(), session.remark()
     except SessionError as error:
         session.failure = error
     except Exception as error:
         logger.debug(traceback.format_exc())
         session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
     if session.failure:
+        result = session.failure.outcome, str(session.failure)
         for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
             host.log_styled(line, fg="red", log_func=logger.error)
+    if result:
+        RESULTS[host.name] = result
 
 
 def replay(host: Host, session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:

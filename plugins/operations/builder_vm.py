@@ -16,6 +16,7 @@ from ._host import converge
 @operation()
 def builder_vm(
     nixpkgs: str,
+    host_key: str,
     cores: int = 4,
     memory: str = "6GiB",
     disk: str = "60GiB",
@@ -30,6 +31,7 @@ def builder_vm(
     Realise nixpkgs' ``darwin.linux-builder`` with the host's settings made to measure; launchd_daemon runs it.
 
     + nixpkgs: a locked flake reference
+    + host_key: the line of the guest's public host key
     + cores: processor cores
     + memory: a size such as ``6GiB``
     + disk: the most that its disk may grow to, a size
@@ -46,11 +48,12 @@ def builder_vm(
 
         from builderfleet.operations import builder_vm
 
-        builder_vm(name="Builder VM", nixpkgs="github:NixOS/nixpkgs/<revision>", cores=4, memory="6GiB", _sudo=True)
+        builder_vm(name="Builder VM", nixpkgs="github:NixOS/nixpkgs/<revision>", host_key=KEY, cores=4, memory="6GiB", _sudo=True)
     """
     yield from converge(
         BuilderVm(
             nixpkgs=nixpkgs,
+            host_key=host_key,
             cores=cores,
             memory=Size.parse(memory),
             disk=Size.parse(disk),

@@ -153,7 +153,7 @@ sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . 
   print $line; $digest->add($line); $count++ }
 sub kind { my ($path) = @_;
   if (!lstat $path) { return $!{ENOENT} || $!{ENOTDIR} ? "absent" : undef }
-  -l _ ? "link" : -d _ ? "directory" : -f _ ? "file" : "other" }
+  -l _ ? "link" : -d _ ? "directory" : -f _ ? "file" : "special file" }
 sub file { my ($key, $path, $content) = @_;
   my $kind = kind($path);
   if (!defined $kind) { record($key, "unknown", "cannot look at $path: $!"); return }

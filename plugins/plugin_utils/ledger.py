@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -77,6 +78,10 @@ def _entry(value: dict[str, Any]) -> Entry:
     for name, wanted in (("existed", bool), ("exact", bool), ("after", str), ("backup", str), ("former", dict)):
         if not isinstance(getattr(entry, name), wanted):
             raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
+    if entry.backup and not re.fullmatch(r"[A-Za-z0-9_.-]+\.[0-9a-f]{16}", entry.backup):
+        raise ValueError(f"`backup` is {entry.backup!r}")
+    if not all(isinstance(value, str | None) for value in entry.former.values()):
+        raise TypeError(f"`former` is {entry.former!r}")
     for name in ("mode", "uid", "gid"):
         if type(getattr(entry, name)) is not int:
             raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
@@ -84,9 +89,17 @@ def _entry(value: dict[str, Any]) -> Entry:
 
 
 def directories(answers: Answers) -> str:
-    """The script that makes the state directory; /var/lib is not on a stock Mac."""
+    """The script that makes the state directory, for scripts that write the ledger as well (see `prepared`).
+
+    /var/lib is not on a stock Mac.
+    """
     parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers) else ""
     return parent + f"directory 0755 0 0 {STATE_DIRECTORY}\ndirectory 0700 0 0 {BACKUPS}\n"
+
+
+def prepared(answers: Answers) -> str:
+    """The script that makes the state directory, and remembers that it made the directory above it, where it does."""
+    return written(answers, ledger(answers)) if answers[PARENT].absent else directories(answers)
 
 
 def _made(answers: Answers) -> tuple[str, ...]:

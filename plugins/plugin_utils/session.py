@@ -13,7 +13,7 @@ A session does no I/O. A front end carries its scripts to the Mac and what came 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ class Session:
     _answers: Answers | None = None
     _token: str = ""
     _making: Change | None = None
+    _steps: dict[int, tuple[Step, ...]] = field(default_factory=dict)  # by resource, until the Mac is heard again
 
     @property
     def answers(self) -> Answers:
@@ -83,7 +84,7 @@ class Session:
         except TranscriptError as error:
             hint = _last_lines(errors)
             raise SessionError(f"{what}{error}" + (f"; it said:\n{hint}" if hint else "")) from error
-        self._answers = self._probe().answers(transcript)
+        self._answers, self._steps = self._probe().answers(transcript), {}
         status = int(transcript.fields("script").get("status", b"0"))
         if status == shell.LOCKED:
             raise SessionError(_last_lines(errors) or "locked by another run", Outcome.LOCKED)
@@ -92,25 +93,33 @@ class Session:
         if change:
             self.made.append(change)
 
-    def steps(self, resource: Resource) -> Iterator[Step]:
+    def steps(self, resource: Resource) -> tuple[Step, ...]:
         """What has to happen for one resource, as things are now. Raises SessionError when that cannot be told."""
-        try:
-            yield from resource.changes(self._supposing(resource))
-        except Unknown as unknown:
-            raise SessionError(f"{resource.title}: could not tell whether it is as desired: {unknown}") from unknown
+        if id(resource) not in self._steps:
+            try:
+                self._steps[id(resource)] = tuple(resource.changes(self._supposing(resource)))
+            except Unknown as unknown:
+                text = f"{resource.title}: could not tell whether it is as desired: {unknown}"
+                raise SessionError(text) from unknown
+        return self._steps[id(resource)]
 
     def plan(self) -> Plan:
         """Everything that has to happen, as far as it shows from here."""
         return Plan(tuple((resource, step) for resource in self.resources for step in self.steps(resource)))
 
+    @property
+    def steps_left(self) -> bool:
+        """Whether anything has to happen; also when that cannot be told."""
+        try:
+            return bool(self.plan().steps)
+        except SessionError:
+            return True
+
     def _supposing(self, resource: Resource) -> Answers:
         """The answers as a resource will find them when its turn comes, as far as other changes touch what it asks."""
         invalidated: Mapping[Question[Any], Any] = getattr(resource, "after_changes", {})
         if invalidated and any(
-            isinstance(step, Change)
-            for other in self.resources
-            if other is not resource
-            for step in other.changes(self.answers)
+            isinstance(step, Change) for other in self.resources if other is not resource for step in self.steps(other)
         ):
             return self.answers.supposing(invalidated)
         return self.answers
@@ -121,7 +130,7 @@ class Session:
         Raises SessionError when a person is needed, or when a change that was just made is still called for: exit
         status 0 is no proof, the state is read back (`design §4.8`).
         """
-        step = next(self.steps(resource), None)
+        step = next(iter(self.steps(resource)), None)
         if isinstance(step, Blocked):
             raise SessionError(
                 f"{step.summary}. {step.remedy}", Outcome.REBOOT_NEEDED if step.reboot else Outcome.NEEDS_PERSON
@@ -138,10 +147,10 @@ class Session:
             plan = self.plan()
         except SessionError as error:
             return error.outcome
-        if not all(change.proof for change in plan.changes):
-            return Outcome.WOULD_CHANGE
         if plan.blocked:
             return Outcome.REBOOT_NEEDED if all(each.reboot for each in plan.blocked) else Outcome.NEEDS_PERSON
+        if not all(change.proof for change in plan.changes):
+            return Outcome.WOULD_CHANGE
         return Outcome.CONVERGED if all(change.proof for change in self.made) else Outcome.CHANGED
 
     def remark(self) -> str:

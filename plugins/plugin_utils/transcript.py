@@ -17,6 +17,8 @@ from types import MappingProxyType
 
 END = "end"
 
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+
 
 class TranscriptError(Exception):
     """What was read from a Mac is not a whole transcript. The text says what was wanted and what was seen."""
@@ -24,13 +26,13 @@ class TranscriptError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The records of one script: (key, field) -> value."""
+    """The records of one script: key -> field -> value."""
 
-    records: Mapping[tuple[str, str], bytes]
+    records: Mapping[str, Mapping[str, bytes]]
 
     def fields(self, key: str) -> Mapping[str, bytes]:
         """The fields recorded under a key; empty when there are none."""
-        return MappingProxyType({field: value for (owner, field), value in self.records.items() if owner == key})
+        return self.records.get(key, _NONE)
 
     @classmethod
     def parse(cls, text: str, token: str) -> Transcript:
@@ -39,22 +41,22 @@ class Transcript:
         Raises TranscriptError when the end mark is missing, when its count is not that of the records, or when a
         record is damaged.
         """
-        records: dict[tuple[str, str], bytes] = {}
+        records: dict[str, dict[str, bytes]] = {}
+        count = 0
         digest = hashlib.sha256()
         for line in text.split("\n"):
             words = line.rstrip("\r").split(" ")
             if words[0] != token:
                 continue
             if words[1:2] == [END]:
-                if words[2:] != [str(len(records)), digest.hexdigest()]:
-                    raise TranscriptError(
-                        f"wanted {' '.join(words[2:3])} whole answers, saw {len(records)}: {_sample(text)}"
-                    )
+                if words[2:] != [str(count), digest.hexdigest()]:
+                    raise TranscriptError(f"wanted {' '.join(words[2:3])} whole answers, saw {count}: {_sample(text)}")
                 return cls(MappingProxyType(records))
             digest.update(f"{' '.join(words)}\n".encode())
             try:
                 _, key, field, value = words
-                records[key, field] = base64.b64decode(value, validate=True)
+                records.setdefault(key, {})[field] = base64.b64decode(value, validate=True)
+                count += 1
             except (ValueError, binascii.Error) as error:
                 raise TranscriptError(f"wanted a record, saw {line[:80]!r} ({error})") from error
         raise TranscriptError(f"wanted a transcript with an end mark, saw {_sample(text)}")

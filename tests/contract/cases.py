@@ -68,7 +68,9 @@ ASKING = (
     Case(name="sw_vers: one value", script="/usr/bin/sw_vers -productVersion", out=r"\d+\.\d+(\.\d+)?\n"),
     Case(name="uname", script="/usr/bin/uname -s", out="Darwin\n"),
     Case(name="uname: machine", script="/usr/bin/uname -m", out="(arm64|x86_64)\n"),
-    Case(name="sysctl: values", script="/usr/sbin/sysctl -n hw.memsize hw.ncpu kern.hv_support", out=r"\d+\n\d+\n[01]\n"),
+    Case(
+        name="sysctl: values", script="/usr/sbin/sysctl -n hw.memsize hw.ncpu kern.hv_support", out=r"\d+\n\d+\n[01]\n"
+    ),
     Case(
         name="sysctl: boot time",
         script="/usr/sbin/sysctl -n kern.boottime",
@@ -266,7 +268,8 @@ CHANGING = (
               err="Boot-out failed: 36: Operation now in progress\n"),
     launchctl("kickstart of what is not loaded", f"launchctl kickstart -k system/{LABEL}", status=113,
               err=rf".*Could not find service \"{LABEL}\" in domain for system\n"),
-    launchctl("kickstart", f"launchctl kickstart system/{LABEL}; sleep 1; launchctl print system/{LABEL} | grep -E '^.(state|runs)'",
+    launchctl("kickstart", f"launchctl kickstart system/{LABEL}; sleep 1;"
+              f" launchctl print system/{LABEL} | grep -E '^.(state|runs)'",
               before=_job("sleep 60") + f"launchctl bootstrap system {PLIST}\n", out="\tstate = running\n\truns = 1\n"),
     launchctl("the last exit", f"sleep 1; launchctl print system/{LABEL} | grep 'last exit'",
               before=_job("exit 3", more=_RUNS) + f"launchctl bootstrap system {PLIST}\n", out="\tlast exit code = 3\n"),
@@ -279,7 +282,8 @@ CHANGING = (
         name="dscl: a user's life", root=True, mutates=True,
         before=f"dscl . -delete /Users/{USER}",
         script=f"dscl . -create /Users/{USER} && dscl . -create /Users/{USER} UniqueID 499 &&"
-        f" dscl . -create /Users/{USER} PrimaryGroupID 20 && id -u {USER} && dscl . -delete /Users/{USER} && dscl . -read /Users/{USER}",
+        f" dscl . -create /Users/{USER} PrimaryGroupID 20 && id -u {USER} && dscl . -delete /Users/{USER} &&"
+        f" dscl . -read /Users/{USER}",
         status=56, out="499\n", err=r".*\(eDSRecordNotFound\)\n", after=f"dscl . -delete /Users/{USER}",
     ),
     Case(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -12,9 +13,11 @@ from .conftest import MAY_CHANGE, Target
 
 
 @pytest.mark.parametrize("case", [*ASKING, *USERLAND, *CHANGING], ids=lambda case: case.name)
-def test_command(case: Case, target: Target, record_property: pytest.RecordProperty) -> None:
+def test_command(case: Case, target: Target, record_property: Callable[[str, object], None]) -> None:
     if case.mutates and not MAY_CHANGE:
-        pytest.skip("would change this Mac; BUILDERFLEET_CONTRACT_MUTATE=1 allows it, under a label and a user of its own")
+        pytest.skip(
+            "would change this Mac; BUILDERFLEET_CONTRACT_MUTATE=1 allows it, under a label and a user of its own"
+        )
     record_property("unverified", case.unverified)
     if case.before:
         target.run(case.before, root=True)

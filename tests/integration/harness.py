@@ -90,6 +90,11 @@ class Pyinfra:
         )
 
 
+def writes_since(mac: SimulatedMac, mark: Any) -> list[str]:
+    """What was written on a Mac since a mark, but for what its running guest writes to its own disk."""
+    return [line for line in mac.writes_since(mark) if not line.endswith("/linux-builder/nixos.qcow2")]
+
+
 def read_run(code: int, output: str) -> Run:
     """Read the table of outcomes that ends a run."""
     outcomes: dict[str, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.simulated_mac import SimulatedMac
 
-from .harness import Pyinfra
+from .harness import Pyinfra, writes_since
 
 LABEL = "org.builderfleet.linux-builder"
 
@@ -17,7 +17,7 @@ def test_a_line_that_nix_does_not_read_is_reported_and_left(converged: Simulated
     run = pyinfra.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     assert "/etc/nix/nix.custom.conf, line 2" in run.output and "max-jobs=4" in run.output
-    assert [path for path in converged.writes_since(mark) if "nix.custom.conf" in path] == []
+    assert [path for path in writes_since(converged, mark) if "nix.custom.conf" in path] == []
     converged.write("/etc/nix/nix.custom.conf", before)
     assert pyinfra.run(converged).code == 0
 

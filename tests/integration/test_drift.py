@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulated_mac import SimulatedMac
 
-from .harness import Pyinfra
+from .harness import Pyinfra, writes_since
 
 LABEL = "org.builderfleet.linux-builder"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
@@ -40,7 +40,7 @@ DRIFTS = (
     Drift("machines file removed", f"rm {MACHINES}", (f"register ssh-ng://builder@builderfleet in {MACHINES}",)),
     Drift(
         "machines line edited",
-        f"sed -e 's/ 4 1 / 9 1 /' {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
+        f"sed -e 's/ 2 1 / 9 1 /' {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
         (f"register ssh-ng://builder@builderfleet in {MACHINES}",),
     ),
     Drift(
@@ -120,7 +120,7 @@ def test_drift_is_shown_put_right_and_gone(drift: Drift, converged: SimulatedMac
     dry = pyinfra.run(converged, dry=True)
     assert (dry.outcome, dry.code) == ("would change", 2), dry.output
     assert set(dry.changes) == {*drift.changes, BUILD}, dry.output
-    assert converged.writes_since(mark) == []
+    assert writes_since(converged, mark) == []
 
     run = pyinfra.run(converged)
     assert (run.outcome, run.code) == ("changed", 0), run.output

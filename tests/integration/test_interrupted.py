@@ -101,6 +101,7 @@ def _changes() -> tuple[str, ...]:
         "hand the client's public key to the builder VM",
         "realise the builder VM",
         "write the builder VM's start script",
+        "pin the builder VM's host key",
         f"load launchd daemon {LABEL}",
         WAIT,
         "write ssh host builderfleet",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, Run
+from .harness import Pyinfra, Run, writes_since
 
 LABEL = "org.builderfleet.linux-builder"
 
@@ -22,14 +22,14 @@ class Story:
         before = mac.snapshot()
         mark = mac.mark()
         self.dry = pyinfra.run(mac, dry=True)
-        self.dry_writes = mac.writes_since(mark)
+        self.dry_writes = writes_since(mac, mark)
         self.dry_differences = _differences(before, mac.snapshot())
         self.first = pyinfra.run(mac)
         assert self.first.code == 0, self.first.output
         self.proof = mac.read("/var/lib/builderfleet/proved").decode()
         mark, spawned, commands = mac.mark(), mac.spawns(LABEL), len(mac.commands())
         self.second = pyinfra.run(mac)
-        self.second_writes = mac.writes_since(mark)
+        self.second_writes = writes_since(mac, mark)
         self.second_spawns = mac.spawns(LABEL) - spawned
         self.second_commands = mac.commands()[commands:]
 

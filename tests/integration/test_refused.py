@@ -9,20 +9,20 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, Run
+from .harness import Pyinfra, Run, writes_since
 
 
 def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
     mark = mac.mark()
     run = pyinfra.run(mac, **variables)
     assert (run.outcome, run.code) == ("failed", 1), run.output
-    assert mac.writes_since(mark) == []
+    assert writes_since(mac, mark) == []
     assert mac.name in run.output
     return run
 
 
 @pytest.mark.parametrize(
-    ("identity", "variables", "words"),
+    ("identity", "wrong", "words"),
     [
         ({}, {"linux_builder_memory": "8GB"}, ("linux_builder_memory", "'8GB'", "write 8GiB")),
         ({}, {"linux_builder_cpus": 4}, ("linux_builder_cpus", "linux_builder_cores was meant?")),
@@ -36,11 +36,11 @@ def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
     ids=["size", "slip", "memory", "cores", "virtualisation", "old-macos", "intel", "rosetta"],
 )
 def test_wrong_for_this_mac(
-    lab: Lab, pyinfra: Pyinfra, identity: dict[str, Any], variables: dict[str, Any], words: tuple[str, ...]
+    lab: Lab, pyinfra: Pyinfra, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     mac = lab.start("refused", **identity)
     try:
-        run = refused(mac, pyinfra, **variables)
+        run = refused(mac, pyinfra, **wrong)
     finally:
         mac.stop()
     for word in words:
@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_needs_a_person(lab: Lab, pyinfra: Pyinfra) -> None
     run = pyinfra.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     assert "port 31422 is taken by" in run.output and "linux_builder_port" in run.output
-    assert mac.writes_since(mark) == []
+    assert writes_since(mac, mark) == []
     mac.stop()
 
 
@@ -64,7 +64,7 @@ def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, pyinfr
     run = pyinfra.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     assert "Allow full disk access for remote users" in run.output
-    assert mac.writes_since(mark) == []
+    assert writes_since(mac, mark) == []
     mac.stop()
 
 

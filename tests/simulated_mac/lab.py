@@ -28,7 +28,7 @@ from typing import Any, Self
 from . import disk
 from .factory import base, cache
 from .identity import Identity
-from .mac import SimulatedMac, SimulatedMacError
+from .mac import ANSWER_LIMIT, SimulatedMac, SimulatedMacError
 from .network import Network
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,6 +153,7 @@ class Lab:
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """A request to the keeper."""
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_LIMIT)
             connection.connect(str(self.directory / "keeper.socket"))
             connection.sendall((json.dumps(request) + "\n").encode())
             reply: dict[str, Any] = json.loads(connection.makefile("r").readline())
@@ -191,7 +192,7 @@ class Lab:
         if not name or not name.replace("-", "").isalnum():
             raise ValueError(f"name: wanted letters, digits and hyphens, saw {name!r}")
         mac = SimulatedMac(self, name)
-        if not (mac.machine / "machine.json").exists():
+        if not (mac.machine / "made").exists():  # or its making was cut off
             self._number(mac)
             (mac.machine / "identity.json").write_text(json.dumps(identity))
             self.make(mac)
@@ -209,7 +210,7 @@ class Lab:
         """Give a new Mac its number, and with it its address."""
         with (self.directory / "opening.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            taken = {other.about["number"] for other in self.macs()}
+            taken = {other.about["number"] for other in self.macs() if other.name != mac.name}
             number = next(number for number in range(1, 254) if number not in taken)
             mac.machine.mkdir(parents=True, exist_ok=True)
             about = {"name": mac.name, "number": number, "base": str(base()), "guest": str(self.guest_directory)}
@@ -218,9 +219,11 @@ class Lab:
     def make(self, mac: SimulatedMac) -> None:
         """Give a Mac the disk that it leaves the factory with."""
         identity = Identity(**json.loads((mac.machine / "identity.json").read_text()))
+        disk.remove(mac.disk)
         mac.disk.mkdir()
         disk.make(mac.disk, base() / "template", mac.name, identity, (self.directory / "key.pub").read_text())
         mac.make_state()
+        (mac.machine / "made").touch()
 
     def forget(self, mac: SimulatedMac) -> None:
         """A Mac was thrown away; the lab of the command line ends with its last."""

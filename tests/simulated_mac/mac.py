@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOGS = ("calls.jsonl", "unmodelled.jsonl", "jobs.jsonl")
 START_LIMIT = 60.0  # seconds
+ANSWER_LIMIT = 60.0  # a machine under load is slow; one that hangs is to be seen
 SETTLE_LIMIT = 3.0
 
 
@@ -209,6 +210,7 @@ class SimulatedMac:
 
     def _launchd(self, words: list[str]) -> Any:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_LIMIT)
             connection.connect(f"/proc/{self.leader}/root/.simulated-mac/run/launchd")
             connection.sendall((json.dumps(words) + "\n").encode())
             status, text = json.loads(connection.makefile("r").readline())
@@ -269,7 +271,7 @@ class SimulatedMac:
         deadline = time.monotonic() + 120
         while Path(f"/proc/{leader}/ns/pid").exists():
             if time.monotonic() > deadline:
-                raise SimulatedMacError(f"{self.name} did not shut down in 120 s; its jobs: {self._launchd([' jobs'])}")
+                raise SimulatedMacError(f"{self.name} did not shut down in 120 s; {self.state} has what its jobs did")
             time.sleep(0.01)
         self.power_cut()
 

@@ -48,12 +48,17 @@ class Network:
     def link(self, mac: int) -> str:
         return f"{self.bridge}-{mac}"
 
+    def hardware_address(self, mac: int) -> str:
+        """A Mac keeps it over reboots, and the bridge (0) over everything: who has it in mind need not ask anew."""
+        return f"02:bf:c6:12:{self.number:02x}:{mac:02x}"
+
     def connect(self, mac: int, leader: int) -> None:
         """Give the namespace of that process its network card."""
         link = self.link(mac)
         # The card of a Mac that just went off lasts until the kernel has cleaned up after it.
         subprocess.run(["ip", "link", "del", link], capture_output=True, check=False)
-        ip("link", "add", link, "type", "veth", "peer", "name", "en0", "netns", str(leader))
+        hardware = self.hardware_address(mac)
+        ip("link", "add", link, "type", "veth", "peer", "name", "en0", "address", hardware, "netns", str(leader))
         ip("link", "set", link, "master", self.bridge, "up")
         batch = f"link set lo up\naddress add {self.address(mac)}/24 dev en0\nlink set en0 up\n"
         inside = ["nsenter", "-t", str(leader), "-n", "ip", "-batch", "-"]
@@ -80,7 +85,7 @@ def reserve(keeper: int) -> Network:
     for number in range(HIGHEST + 1):
         network = Network(number)
         try:
-            ip("link", "add", network.bridge, "type", "bridge")
+            ip("link", "add", network.bridge, "address", network.hardware_address(0), "type", "bridge")
         except NetworkRefused as error:
             refusal = error
             if "File exists" in str(error):

@@ -251,6 +251,8 @@ def configure_nix(settings: dict[str, Any]) -> None:
     if not named.exists():
         Path("/nix/temp-install-dir/nix").rename(named)
         (named / "version").unlink()
+        (named / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
+        (named / "etc/ssl/certs/ca-bundle.crt").write_text("# the simulated world's certificates: none\n")
     store_path = run(str(HIDDEN / "nix/bin/nix-store"), "--add", str(named)).strip()
     generation = DEFAULT_PROFILE.with_name("default-1-link")
     for link, target in ((generation, store_path), (DEFAULT_PROFILE, generation.name)):
@@ -518,7 +520,20 @@ def write_receipt(states: dict[str, str], settings: dict[str, Any]) -> None:
 
 
 def self_test() -> None:
-    """A warning when a shell does not find a Nix that works."""
+    """A warning when a shell does not find a Nix that works, or its daemon does not answer."""
+    ping = (
+        f"{DEFAULT_PROFILE}/bin/nix",
+        "--extra-experimental-features",
+        "nix-command",
+        "store",
+        "ping",
+        "--store",
+        "daemon",
+    )
+    try:
+        wait_for(lambda: attempt(*ping)[0] == 0, 10, "the Nix daemon does not answer")
+    except Failed as error:
+        say(f"Self test failed: {error}", "WARN")
     for shell in ("/bin/sh", "/bin/bash", "/bin/zsh"):
         status, _, errors = attempt(shell, "-lc", f"{DEFAULT_PROFILE}/bin/nix --version")
         if status:

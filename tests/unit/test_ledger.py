@@ -97,9 +97,17 @@ edit: Callable[[Mac], None] = Mac.edit
 take_back: Callable[[Mac], None] = Mac.take_back
 
 
-@pytest.mark.parametrize("original", [ORIGINAL, b"", b"x" * 300_000])
 @pytest.mark.parametrize(
-    "steps", [[edit], [edit, edit], [edit, edit, edit], [cut_off], [cut_off, edit], [edit, cut_off]]
+    ("original", "steps"),
+    [
+        (ORIGINAL, [edit]),
+        (b"", [edit]),
+        (b"x" * 300_000, [edit, edit]),
+        (ORIGINAL, [edit, edit, edit]),
+        (ORIGINAL, [cut_off]),
+        (b"", [cut_off, edit]),
+        (ORIGINAL, [edit, cut_off]),
+    ],
 )
 def test_what_nobody_else_touched_comes_back_byte_for_byte(
     mac: Mac, original: bytes, steps: list[Callable[[Mac], None]]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.ledger import LEDGER, PARENT
 from builderfleet.plugin_utils.questions.file import Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
@@ -125,8 +126,11 @@ def test_what_it_says(case: Case) -> None:
 
 
 def do(sandbox: Sandbox, name: str, resource: NixInstallation = WANTED) -> subprocess.CompletedProcess[str]:
-    case = replace(next(case for case in CASES if case.name == name), resource=resource)
-    (change,) = case.changes()
+    """Do what a case calls for, on a Mac that has the state directory that the sandbox has by now."""
+    case = next(case for case in CASES if case.name == name)
+    book = sandbox / LEDGER.path
+    state: World = {PARENT: directory(), LEDGER: file(book.read_bytes(), 0o600)} if book.exists() else {}
+    (change,) = replace(case, resource=resource, world={**case.world, **state}).changes()
     return sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
 
 

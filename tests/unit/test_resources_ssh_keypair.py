@@ -68,6 +68,12 @@ def test_no_diff_shows_a_private_half(case: Case) -> None:
             assert "PRIVATE" not in diff.before + diff.after
 
 
+def test_a_new_pair_is_on_the_disk_before_it_gets_its_name() -> None:
+    (change,) = next(each for each in CASES if each.name == "fresh").changes()
+    order = ["ssh-keygen -q -t ed25519", "/bin/sync", "mv -f"]
+    assert sorted(order, key=change.script.index) == order
+
+
 # --- really done ---------------------------------------------------------------------------------------------------
 
 

@@ -191,6 +191,21 @@ def test_a_kill_leaves_the_file_old_or_new(dash_sandbox: Sandbox) -> None:
     assert sandbox.files("/etc").keys() == {FILE, "/etc/passwd"}
 
 
+LOGGED = """package Logged; require IO::Handle; my $sync = \\&IO::Handle::sync; no warnings;
+*IO::Handle::sync = sub { print STDERR "sync ", -d $_[0] ? "directory" : -s $_[0], "\\n"; $sync->($_[0]) };
+BEGIN { *CORE::GLOBAL::rename = sub { print STDERR "rename\\n"; CORE::rename($_[0], $_[1]) } } 1;
+"""
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(dash_sandbox: Sandbox) -> None:
+    """Without the flush, a loss of power after the rename left empty files."""
+    (dash_sandbox / "/var/Logged.pm").write_text(LOGGED)
+    ran = run(dash_sandbox, f"export PERL5LIB=/var PERL5OPT=-MLogged\n{put(NOTHING, b'1234')}")
+    said = ran.stderr.splitlines()
+    assert said[:1] == ["sync 4"]
+    assert said[-2:] == ["rename", "sync directory"]
+
+
 # --- directory, decoded, limit ---------------------------------------------------------------------------------------
 
 
@@ -266,18 +281,18 @@ def test_the_lock_is_kept_between_two_scripts_of_a_run(sandbox: Sandbox) -> None
     assert sandbox.run(locked("a", "echo did")).stdout == "did\n"
 
 
-def test_the_lease_of_a_run_that_died_lapses(sandbox: Sandbox) -> None:
-    sandbox.run(locked("a", "", lease=1))
-    assert sandbox.run(locked("b", "echo did", patience=5)).stdout == "did\n"
+def test_the_lease_of_a_run_that_died_lapses(dash_sandbox: Sandbox) -> None:
+    dash_sandbox.run(locked("a", "", lease=1))
+    assert dash_sandbox.run(locked("b", "echo did", patience=5)).stdout == "did\n"
 
 
-def test_a_run_that_is_at_it_is_waited_for_however_old_its_lease(sandbox: Sandbox) -> None:
-    process = holding(sandbox, "a", 2, lease=0)
-    impatient = sandbox.run(locked("b", "echo did"))
+def test_a_run_that_is_at_it_is_waited_for_however_old_its_lease(dash_sandbox: Sandbox) -> None:
+    process = holding(dash_sandbox, "a", 2, lease=0)
+    impatient = dash_sandbox.run(locked("b", "echo did"))
     assert (impatient.returncode, impatient.stdout) == (shell.LOCKED, "")
     assert "locked by a@controller" in impatient.stderr
     began = time.monotonic()
-    patient = sandbox.run(locked("b", "echo did", patience=20))
+    patient = dash_sandbox.run(locked("b", "echo did", patience=20))
     assert (patient.returncode, patient.stdout) == (0, "did\n")
     assert 0.5 < time.monotonic() - began < 6
     assert process.communicate()[0] == b"done\n"
@@ -310,11 +325,11 @@ def test_a_lock_that_is_taken_away_while_somebody_waits_for_it(dash_sandbox: San
     assert (dash_sandbox / shell.LOCK_FILE).read_text().startswith("b\t")
 
 
-def test_many_runs_at_once_come_one_after_the_other(sandbox: Sandbox) -> None:
+def test_many_runs_at_once_come_one_after_the_other(dash_sandbox: Sandbox) -> None:
     body = "echo begin >> /var/log; sleep 0.2; echo end >> /var/log"
-    runs = [sandbox.start(locked(f"run{number}", body, patience=30, lease=0)) for number in range(4)]
+    runs = [dash_sandbox.start(locked(f"run{number}", body, patience=30, lease=0)) for number in range(4)]
     assert [(each.communicate()[1], each.returncode) for each in runs] == [(b"", 0)] * 4
-    assert (sandbox / "/var/log").read_text() == "begin\nend\n" * 4
+    assert (dash_sandbox / "/var/log").read_text() == "begin\nend\n" * 4
 
 
 def test_the_lock_is_given_back_but_not_anothers(sandbox: Sandbox) -> None:
@@ -365,10 +380,10 @@ def test_a_change_stops_where_it_fails(sandbox: Sandbox, fails: str) -> None:
     assert "went on" not in ran.stderr
 
 
-def test_the_lease_begins_anew_when_a_change_ends(sandbox: Sandbox) -> None:
+def test_the_lease_begins_anew_when_a_change_ends(dash_sandbox: Sandbox) -> None:
     began = int(time.time())
-    sandbox.run(guarded("sleep 1.1"))
-    run_, until, who = (sandbox / shell.LOCK_FILE).read_text().rstrip("\n").split("\t")
+    dash_sandbox.run(guarded("sleep 1.1"))
+    run_, until, who = (dash_sandbox / shell.LOCK_FILE).read_text().rstrip("\n").split("\t")
     assert (run_, who) == ("a", "somebody's laptop")
     assert int(until) >= began + 1 + shell.LEASE
 

@@ -17,7 +17,7 @@ class Kind(Enum):
     FILE = "file"
     DIRECTORY = "directory"
     LINK = "link"
-    OTHER = "other"
+    OTHER = "special file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
 KEYS = f"{DIRECTORY}/keys"
 DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
+KNOWN_HOSTS = File(f"{DIRECTORY}/known_hosts")
 PUBLIC_KEY = File(f"{KEYS}/builder_ed25519.pub")
 ROOTS = "/nix/var/nix/gcroots/builderfleet"
 CERTIFICATES = "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt"
@@ -70,7 +71,7 @@ class BuilderVm:
 
     `nixpkgs` is a locked flake reference. `memory` and `disk` are sizes; the disk's counts when the disk is made.
     `key` is the path of the client's key pair, `label` that of the launchd daemon, `alias` the ssh host of the guest.
-    `certificates` is the bundle of CA certificates that the guest trusts.
+    `certificates` is the bundle of CA certificates that the guest trusts, `host_key` the line of its public host key.
     """
 
     nixpkgs: str = ""
@@ -81,6 +82,7 @@ class BuilderVm:
     key: str = "/etc/nix/builderfleet_ed25519"
     label: str = "org.builderfleet.linux-builder"
     alias: str = "builderfleet"
+    host_key: str = ""
     certificates: str = CERTIFICATES
     present: bool = True
 
@@ -147,7 +149,7 @@ wait "$vm"
 """
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
+        yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, KNOWN_HOSTS, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
         yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
         if self.present:
             yield Metadata(self.root)
@@ -161,6 +163,12 @@ wait "$vm"
         yield from self._program(answers)
         yield from own_file(
             "write the builder VM's start script", WRAPPER, answers[File(WRAPPER)], self.wrapper().encode(), mode=0o755
+        )
+        yield from own_file(
+            "pin the builder VM's host key",
+            KNOWN_HOSTS.path,
+            answers[KNOWN_HOSTS],
+            f"{self.alias} {self.host_key}\n".encode(),
         )
         yield from self._lost_disk(answers)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..asking import Answers, Question, Unknown
-from ..ledger import LEDGER, PARENT, directories
+from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
 from ..questions.nix import NIX
@@ -92,7 +92,7 @@ case $said in
   "Linux "*"$stamp") ;;
   *) fail "the build made something else than was asked for: $said" ;;
 esac
-{directories(answers)}
+{prepared(answers)}
 printf '%s\n' "${{said%, *}}" {quote(self.stamp)} | /usr/bin/base64 | stage {PROOF_FILE} any 0644 0 0
 commit {PROOF_FILE} any
 """

@@ -11,7 +11,7 @@ from ..asking import Unknown
 from ..resource import Refused, Resource
 from ..session import Session, SessionError
 from ..variables import WrongVariable, values
-from .builder_vm import DIRECTORY, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
+from .builder_vm import DIRECTORY, KNOWN_HOSTS, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
 from .mac_requirements import MacRequirements
@@ -61,6 +61,7 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
         key=KEY,
         label=LABEL,
         alias=ALIAS,
+        host_key=value["linux_builder_host_key"],
         certificates=value["linux_builder_certificates"],
     )
     build = LinuxBuild(
@@ -137,6 +138,7 @@ def _ssh_options(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Port", str(value["linux_builder_port"])),
         ("User", "builder"),
         ("HostKeyAlias", ALIAS),
+        ("UserKnownHostsFile", KNOWN_HOSTS.path),  # for people, and to shut the guest down; Nix brings its own
         ("IdentityFile", KEY),
         ("IdentitiesOnly", "yes"),
         ("BatchMode", "yes"),

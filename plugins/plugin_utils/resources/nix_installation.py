@@ -16,7 +16,7 @@ from typing import Any
 from ..asking import Answers, Question
 from ..flavour import Flavour, Observed, flavour
 from ..formats.receipt import Receipt, ReceiptError, parse
-from ..ledger import LEDGER, PARENT, directories
+from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
@@ -136,7 +136,7 @@ class NixInstallation:
         extra = " ".join(f"--extra-conf {quote(line)}" for line in self.extra_conf)
         yield Change(
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
-            f"{self._fetch()}{directories(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
+            f"{self._fetch()}{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
             f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
             ' || fail "nix-installer ended with status $?"\n'
             f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..asking import Answers, Question
 from ..files import diff, in_the_way
-from ..ledger import BACKUPS, LEDGER, PARENT, directories
+from ..ledger import BACKUPS, LEDGER, PARENT, prepared
 from ..questions.file import Found, Kind
 from ..questions.key_pair import KeyPair, Pair
 from ..resource import Change, Step
@@ -87,7 +87,7 @@ class SshKeypair:
         if pair.private.absent:
             return ""
         name = quote(f"{BACKUPS}/{self.path.rsplit('/', 1)[1]}.unusable")
-        return f"{directories(answers)}mv -f {quote(self.path)} {name}.$(date +%s)\n"
+        return f'{prepared(answers)}mv -f {quote(self.path)} {name}."$(date +%s)"\n'
 
     def _generate(self) -> str:
         private = quote(self.path)

@@ -9,7 +9,7 @@ import sys
 from . import shared
 
 
-def main(arguments: list[str]) -> int | None:
+def main(arguments: list[str]) -> int:
     identity = shared.world()["identity"]
     if not arguments:
         print("i386" if identity["rosetta"] or identity["architecture"] == "x86_64" else identity["architecture"])
@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int | None:
     wanted, command = arguments[0].removeprefix("-"), arguments[1:]
     if wanted not in ("arm64", "x86_64") or not command:
         raise shared.Unmodelled("option")
-    if wanted != identity["architecture"] and not (wanted == "x86_64" and identity["rosetta_installed"]):
-        print(f"arch: posix_spawnp: {command[0]}: Bad CPU type in executable", file=sys.stderr)
-        return 1
-    os.execvp(command[0], command)
+    if wanted == identity["architecture"] or identity["rosetta_installed"]:
+        os.execvp(command[0], command)
+    print(f"arch: posix_spawnp: {command[0]}: Bad CPU type in executable", file=sys.stderr)
+    return 1

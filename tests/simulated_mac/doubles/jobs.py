@@ -174,9 +174,12 @@ class Job:
         self._spawn_at = None
         self.runs += 1
         self._started = time.monotonic()
+        # A SIGTERM that comes before the program runs must end it, not land in launchd's own handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid == 0:
             self._become()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self.pid = pid
         shared.log("jobs.jsonl", {"label": self.label, "event": "spawn", "pid": pid})
 
@@ -187,6 +190,7 @@ class Job:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, set())
             environment = {"PATH": DEFAULT_PATH, **self.environment}
             os.umask(int(self.definition.get("Umask", 0o22)))
             self._open("StandardInPath", 0, os.O_RDONLY)

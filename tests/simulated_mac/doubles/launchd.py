@@ -211,4 +211,3 @@ def main() -> None:
         if listener in readable:
             with contextlib.suppress(BlockingIOError):
                 serve(launchd, listener.accept()[0])
-    os.sync()

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the questions make of what commands say: answers where it makes sense, Unknown where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from builderfleet.plugin_utils.asking import Question, Replies, Request, Unknown
+from builderfleet.plugin_utils.questions.key_pair import KeyPair
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.mac import Mac
+from builderfleet.plugin_utils.questions.network import Listeners
+from builderfleet.plugin_utils.questions.nix import NixConfiguration, NixDaemonAnswers, NixVersion
+from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig
+
+from tests.unit.answers import APPLE_SILICON, PUBLIC
+
+Reply = Mapping[str, bytes]
+LABEL = "org.builderfleet.linux-builder"
+ABSENT: Reply = {"kind": b"absent"}
+HUNG: Reply = {"unknown": b"/bin/x took longer than 10 seconds and was ended"}
+
+
+def ran(output: str = "", status: int = 0, errors: str = "") -> Reply:
+    return {"output": output.encode(), "errors": errors.encode(), "status": str(status).encode()}
+
+
+def answer(question: Question[Any], *replies: Reply) -> Any:
+    assert len(replies) == len(question.requests())
+    return question.answer(Replies(replies))
+
+
+# --- the Mac -------------------------------------------------------------------------------------------------------
+
+SYSCTL = """hw.memsize: 17179869184
+hw.ncpu: 8
+hw.optional.arm64: 1
+kern.hv_support: 1
+kern.hv_vmm_present: 0
+sysctl.proc_translated: 0
+"""
+MAC = {
+    "-s": ran("Darwin\n"),
+    "-productVersion": ran("15.5\n"),
+    "hw": ran(SYSCTL, 1),
+    "-u": ran("0\n"),
+    "-c": ran("S"),
+    "-m": ran("arm64\n"),
+}
+
+
+def mac(**changed: Reply) -> Any:
+    names = {"kernel": "-s", "version": "-productVersion", "oids": "hw", "user": "-u", "privacy": "-c", "machine": "-m"}
+    replies = MAC | {names[name]: reply for name, reply in changed.items()}
+    by_request = {request: _of(request, replies) for request in Mac().requests()}
+    return answer(Mac(), *by_request.values())
+
+
+def _of(request: Request, replies: Mapping[str, Reply]) -> Reply:
+    return next(reply for word, reply in replies.items() if any(each.startswith(word) for each in request.words[2:3]))
+
+
+def test_a_mac() -> None:
+    assert mac() == APPLE_SILICON
+
+
+def test_an_intel_mac_has_fewer_oids() -> None:
+    oids = ran("hw.memsize: 8589934592\nhw.ncpu: 4\nkern.hv_support: 1\n", 1, "unknown oid 'hw.optional.arm64'\n")
+    intel = mac(oids=oids, machine=ran("x86_64\n"))
+    assert (intel.apple_silicon, intel.translated, intel.linux_system) == (False, False, "x86_64-linux")
+
+
+def test_full_disk_access_shows_in_what_root_can_read() -> None:
+    assert not mac(privacy=ran("", 1, "head: Operation not permitted\n")).full_disk_access
+
+
+def test_what_is_no_mac_is_known_by_its_kernel_alone() -> None:
+    nothing = ran("", 127)
+    linux = mac(kernel=ran("Linux\n"), version=nothing, oids=nothing, user=nothing, privacy=nothing, machine=nothing)
+    assert linux.kernel == "Linux"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kernel": ran("", 1)},
+        {"version": ran("", 1, "boom\n")},
+        {"version": ran("fifteen\n")},
+        {"oids": ran("")},
+        {"oids": ran(SYSCTL.replace("8\n", "eight\n"))},
+        {"user": ran("root\n")},
+        {"user": HUNG},
+        {"privacy": HUNG},
+    ],
+)
+def test_a_mac_that_cannot_be_told(changed: Mapping[str, Reply]) -> None:
+    with pytest.raises(Unknown):
+        mac(**changed)
+
+
+# --- processes that listen -----------------------------------------------------------------------------------------
+
+LISTENING = (
+    "p411\ng400\nR1\ncqemu-system-aarch64\nf12\nn127.0.0.1:31422\nf13\nn[::1]:31422\np9\ng9\nR8\ncnc\nf3\nn*:31422\n"
+)
+
+
+def test_who_listens() -> None:
+    first, second = answer(Listeners(31422), ran(LISTENING))
+    assert (first.pid, first.group, first.parent, first.command) == (411, 400, 1, "qemu-system-aarch64")
+    assert first.addresses == ("127.0.0.1:31422", "[::1]:31422")
+    assert (second.pid, second.command, second.addresses) == (9, "nc", ("*:31422",))
+    assert answer(Listeners(31422), ran("", 1)) == ()
+
+
+@pytest.mark.parametrize(
+    "reply", [ran("", 2), ran("", 127), ran("p411\n", 1), ran("p411\n"), ran("px\ng1\nR1\ncx\n"), HUNG]
+)
+def test_who_listens_cannot_be_told(reply: Reply) -> None:
+    with pytest.raises(Unknown):
+        answer(Listeners(31422), reply)
+
+
+# --- launchd -------------------------------------------------------------------------------------------------------
+
+PRINTED = f"system/{LABEL} = {{\n\tpath = /x.plist\n\tstate = running\n\tpid = 411\n}}\n"
+OVERRIDES = f'\n\tdisabled services = {{\n\t\t"{LABEL}" => disabled\n\t}}\n'
+
+
+def test_a_job() -> None:
+    there = answer(LaunchdJob(LABEL), ran(PRINTED), ran("disabled services = {\n}\n"))
+    assert (there.job.pid, there.job.path, there.disabled) == (411, "/x.plist", False)
+    gone = answer(LaunchdJob(LABEL), ran("", 113, "Could not find service\n"), ran(OVERRIDES))
+    assert (gone.job, gone.disabled) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("printed", "overrides"),
+    [
+        (ran("", 1), ran(OVERRIDES)),
+        (ran("", 127), ran(OVERRIDES)),
+        (HUNG, ran(OVERRIDES)),
+        (ran(PRINTED[:-4]), ran(OVERRIDES)),
+        (ran(""), ran(OVERRIDES)),
+        (ran("", 113), ran("", 1)),
+        (ran("", 113), ran("")),
+        (ran("", 113), HUNG),
+    ],
+)
+def test_a_job_that_cannot_be_told(printed: Reply, overrides: Reply) -> None:
+    with pytest.raises(Unknown):
+        answer(LaunchdJob(LABEL), printed, overrides)
+
+
+# --- keys, Nix, ssh ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("derived", "expected"),
+    [
+        (ran(f"{PUBLIC} a comment\n"), PUBLIC),
+        (ran(f"{PUBLIC}\n"), PUBLIC),
+        (ran("", 255, "Load key: error in libcrypto\n"), ""),
+        (ran("", 1, "No such file\n"), ""),
+        (ran(""), ""),
+    ],
+)
+def test_a_key_pair(derived: Reply, expected: str) -> None:
+    found = answer(KeyPair("/k"), ABSENT, ABSENT, derived)
+    assert (found.derived, found.usable) == (expected, bool(expected))
+
+
+@pytest.mark.parametrize("derived", [ran("", 127), ran("", 137), HUNG])
+def test_a_key_pair_that_cannot_be_told_is_not_unusable(derived: Reply) -> None:
+    with pytest.raises(Unknown):
+        answer(KeyPair("/k"), ABSENT, ABSENT, derived)
+
+
+def test_the_private_half_is_not_read() -> None:
+    assert [request.verb for request in KeyPair("/k").requests() if "/k" in request.words] == ["look", "run"]
+
+
+def test_the_configuration_of_nix() -> None:
+    found = answer(NixConfiguration(), ran("builders = @/etc/nix/machines\nempty =\nodd = a = b\ncores = 4 \n"))
+    assert found.settings == {"builders": "@/etc/nix/machines", "empty": "", "odd": "a = b", "cores": "4"}
+    assert (found.installed, found.error) == (True, "")
+
+
+def test_a_nix_that_is_not_there_or_does_not_read_its_configuration() -> None:
+    assert not answer(NixConfiguration(), ran("", 127)).installed
+    broken = answer(NixConfiguration(), ran("", 1, "error: syntax error\n"))
+    assert (broken.installed, dict(broken.settings), broken.error) == (True, {}, "error: syntax error")
+
+
+@pytest.mark.parametrize("question", [NixConfiguration(), NixVersion(), NixDaemonAnswers(), EffectiveSshConfig("x")])
+def test_what_hangs_is_unknown(question: Question[Any]) -> None:
+    with pytest.raises(Unknown, match="took longer"):
+        answer(question, HUNG)
+
+
+def test_versions_and_daemons() -> None:
+    assert answer(NixVersion(), ran("nix (Nix) 2.35.2\n")) == "nix (Nix) 2.35.2"
+    assert answer(NixVersion(), ran("", 127)) == ""
+    assert [answer(NixDaemonAnswers(), ran("", status)) for status in (0, 1)] == [True, False]
+
+
+def test_what_ssh_uses() -> None:
+    assert answer(EffectiveSshConfig("x"), ran("port 31422\nuser builder\n")) == {
+        "port": ["31422"],
+        "user": ["builder"],
+    }
+    with pytest.raises(Unknown, match="ended with status 255: Bad configuration"):
+        answer(EffectiveSshConfig("x"), ran("", 255, "Bad configuration option\n"))
