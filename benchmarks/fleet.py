@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tests.integration.harness import REPOSITORY, read_run
@@ -138,7 +139,7 @@ def report(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     shared = ", ".join(f"{each.hosts}: {each.median('one fact', 'inventory_cpu'):.2f} s" for each in results)
     yield f"In both walls: Ansible, in a child process, reads the inventory (CPU by hosts: {shared})."
-    for before, after in zip(results, results[1:], strict=False):
+    for before, after in pairwise(results):
         yield _growth(before, after)
     at = next((each for each in results if each.hosts == 100), None)
     if at is not None:
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recording = Recording.load(given.recording) if given.recording else kept_or_new(anew=given.record)
         recording.check()
         with Replayer(recording) as replayer:
-            size = sum(map(len, recording.records.values()))
+            size = sum(map(len, recording.records))
             print(
                 "fleet: a converged check of hosts that answer from a recording, against pyinfra with one `echo` fact"
             )

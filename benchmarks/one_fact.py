@@ -8,7 +8,8 @@ from pyinfra.context import host
 class Echo(FactBase[str]):
     """Whatever `echo` says."""
 
-    command = "echo ready"
+    def command(self) -> str:
+        return "echo ready"
 
     def process(self, output: list[str]) -> str:
         return output[0]

@@ -28,6 +28,7 @@ from typing import Any
 
 from builderfleet.plugin_utils.asking import Request, probe_of
 from builderfleet.plugin_utils.shell import quote, wrap
+
 from tests.simulated_mac import SimulatedMac
 
 from .macs import BenchmarkError, ConvergedMac, converged_mac

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a converged Mac answered to the probe, kept so that many hosts can answer the same.
 
-A recording holds the variables that the Mac was converged to and its records without their token. It fits only the
+A recording holds the variables that the Mac was converged to and the lines of its records without their token. It fits only the
 probe that it was made with: one that no longer yields "converged" is refused, and made anew where that is possible.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -18,9 +19,9 @@ from typing import Any
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.resources.linux_builder import desired
 from builderfleet.plugin_utils.session import Session, SessionError
-from builderfleet.plugin_utils.transcript import Transcript
+from builderfleet.plugin_utils.transcript import END
+
 from tests.simulated_mac.factory import cache
-from tests.unit.transcripts import printed
 
 from .macs import BenchmarkError, ConvergedMac, converged_mac
 from .table import say
@@ -31,16 +32,21 @@ TOKEN = re.compile(r"^/usr/bin/perl - ([0-9a-f]+) ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Recording:
-    """The variables of a converged Mac and what it answered: (key, field) -> value."""
+    """The variables of a converged Mac and what it answered: lines of `key field base64`."""
 
     variables: Mapping[str, Any]
-    records: Mapping[tuple[str, str], bytes]
+    records: tuple[str, ...]
+
+    def transcript(self, token: str) -> str:
+        """What a Mac prints that answers this to a probe with that token."""
+        lines = "".join(f"{token} {record}\n" for record in self.records)
+        return f"\n{lines}{token} {END} {len(self.records)} {hashlib.sha256(lines.encode()).hexdigest()}\n"
 
     def check(self) -> None:
         """That a Mac that answers this is converged. Raises BenchmarkError."""
         session, script = _ask(self.variables)
         try:
-            session.hear(printed(self.records, token_of(script)))
+            session.hear(self.transcript(token_of(script)))
             outcome = session.outcome()
         except SessionError as error:
             raise BenchmarkError(f"the recording is none of this probe's: {error}") from error
@@ -52,15 +58,13 @@ class Recording:
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records = [[key, field, value.decode("latin-1")] for (key, field), value in self.records.items()]
-        path.write_text(json.dumps({"variables": dict(self.variables), "records": records}, indent=1))
+        path.write_text(json.dumps({"variables": dict(self.variables), "records": self.records}, indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Recording:
         try:
             loaded = json.loads(path.read_text())
-            records = {(key, field): value.encode("latin-1") for key, field, value in loaded["records"]}
-            return cls(loaded["variables"], records)
+            return cls(dict(loaded["variables"]), tuple(map(str, loaded["records"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BenchmarkError(f"{path}: wanted a recording, saw: {error!r}. Record anew with --record") from error
 
@@ -94,7 +98,10 @@ def record(converged: ConvergedMac) -> Recording:
     done = subprocess.run(ssh, input=script, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         raise BenchmarkError(f"the probe ended with status {done.returncode} on {mac}: {done.stderr[-2000:]}")
-    recording = Recording(converged.pyinfra.variables, dict(Transcript.parse(done.stdout, token_of(script)).records))
+    token = token_of(script)
+    words = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    records = tuple(each[1] for each in words if each[0] == token and not each[1].startswith(f"{END} "))
+    recording = Recording(converged.pyinfra.variables, records)
     recording.check()
     return recording
 

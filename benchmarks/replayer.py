@@ -8,8 +8,8 @@ one machine and one process tree: what is measured is the controller and the wir
 
 from __future__ import annotations
 
-import base64
 import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -19,8 +19,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import yaml
 
 from .macs import BenchmarkError
 from .recording import Recording
@@ -82,10 +80,8 @@ class Replayer:
         for name in ("host_key", "key"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(self.directory / name)]
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        records = self.recording.records.items()
-        lines = [f"{key} {field} {base64.b64encode(value).decode()}\n" for (key, field), value in records]
-        (self.directory / "records").write_text("".join(lines))
-        (self.directory / "count").write_text(str(len(lines)))
+        (self.directory / "records").write_text("".join(f"{record}\n" for record in self.recording.records))
+        (self.directory / "count").write_text(str(len(self.recording.records)))
         shutil.copy(Path(__file__).with_name("replay.sh"), self.directory)
         # The account's shell is what sshd starts ForceCommand with: one that reads no start-up files.
         (self.directory / "passwd").write_text(
@@ -147,8 +143,8 @@ class Replayer:
                 "ssh_known_hosts_file": str(known / address),
                 "ssh_strict_host_key_checking": "yes",
             }
-        path = self.directory / f"hosts-{hosts}.yml"
-        path.write_text(yaml.safe_dump({"macs": {"hosts": listed, "vars": dict(self.recording.variables)}}))
+        path = self.directory / f"hosts-{hosts}.json"  # which is YAML as well
+        path.write_text(json.dumps({"macs": {"hosts": listed, "vars": dict(self.recording.variables)}}))
         return path
 
 

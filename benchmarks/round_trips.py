@@ -3,13 +3,14 @@
 
 The simulated Mac counts the commands that it is given. Round trips are counted by the proxy that makes the delay
 (delay.py), and come from the time as well: what a run takes longer with the delay than without it, through the same
-proxy, divided by the delay. The second has the machine's noise in it; the first is exact, and leaves connecting out. Against pyinfra with one `echo` fact
-on the same Mac, through the same proxy and the same inventory, in turns.
+proxy, divided by the delay. The second has the machine's noise in it; the first is exact, and leaves connecting out.
+Against pyinfra with one `echo` fact on the same Mac, through the same proxy and the same inventory, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
@@ -17,8 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tests.integration.harness import REPOSITORY, Pyinfra, read_run
 from tests.simulated_mac import SimulatedMac
@@ -47,19 +46,25 @@ class Far(Pyinfra):
 
     def __init__(self, near: Pyinfra, proxy: DelayingProxy) -> None:
         super().__init__(near.inventory.parent, near.variables)
-        self.inventory = self.inventory.with_name("far.yml")
+        self.inventory = self.inventory.with_name("far.json")
         self.proxy = proxy
 
     def command(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any], dry: bool) -> list[str]:
-        command = super().command(macs, variables, dry)
-        written = yaml.safe_load(self.inventory.read_text())
-        for name, host in written["macs"]["hosts"].items():
-            _, _, key = Path(host["ssh_known_hosts_file"]).read_text().partition(" ")
-            known = self.inventory.with_name(f"known-{name}")
-            known.write_text(f"[127.0.0.1]:{self.proxy.port} {key}")
-            host |= {"ansible_host": "127.0.0.1", "ansible_port": self.proxy.port, "ssh_known_hosts_file": str(known)}
-        self.inventory.write_text(yaml.safe_dump(written))
-        return command
+        hosts = {}
+        for mac in macs:
+            public = mac.read("/etc/ssh/ssh_host_ed25519_key.pub").decode()
+            known = self.inventory.with_name(f"known-{mac.name}")
+            known.write_text(f"[127.0.0.1]:{self.proxy.port} {public}")
+            hosts[mac.name] = {
+                "ansible_host": "127.0.0.1",
+                "ansible_port": self.proxy.port,
+                "ansible_user": "admin",
+                "ansible_ssh_private_key_file": str(mac.key),
+                "ssh_known_hosts_file": str(known),
+            }
+        inventory = {"macs": {"hosts": hosts, "vars": {**self.variables, **variables}}}
+        self.inventory.write_text(json.dumps(inventory))
+        return [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py"]
 
 
 def _measured(mac: SimulatedMac, command: Sequence[str], far: Far) -> tuple[Run, int, str]:
@@ -154,7 +159,8 @@ def report(results: Results, delay: float) -> Iterator[str]:
         )  # fmt: skip
     far = f"{delay * 1000:.0f} ms"
     yield table(["", "runs", "connections", "commands", "round trips", "ratio", "0 ms", far, "from the time"], rows)
-    yield "Round trips: turns that the proxy counted with the delay, medians, one for connecting to be added; ratio: over the one fact's."
+    yield "Round trips: turns that the proxy counted with the delay, medians; one for connecting is to be added."
+    yield "Ratio: those round trips over the one fact's."
     yield "Times are the shortest of the runs; from the time: their difference, divided by the delay."
 
 
@@ -164,9 +170,7 @@ def _counts(numbers: Iterable[int]) -> str:
 
 def show(near: ConvergedMac, delay: float, runs: int) -> None:
     """Measure, and print."""
-    print(
-        f"round trips: pyinfra's front end on a simulated Mac, over a connection with {delay * 1000:.0f} ms of round trip and without"
-    )
+    print(f"round trips: pyinfra's front end on a simulated Mac, with {delay * 1000:.0f} ms of round trip and without")
     print(f"on {machine()}")
     print("converged, drifted: builderfleet rollout inventory.py deploy.py, with linux_builder_build: never")
     print(f"drifted, before each run: {DRIFT}")

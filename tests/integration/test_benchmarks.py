@@ -82,7 +82,7 @@ def test_a_recording_of_a_mac_that_is_not_converged_is_refused(recording: Record
 
 
 def test_a_recording_of_another_probe_is_refused(recording: Recording) -> None:
-    older = Recording(recording.variables, dict(list(recording.records.items())[: len(recording.records) // 2]))
+    older = Recording(recording.variables, recording.records[: len(recording.records) // 2])
     with pytest.raises(BenchmarkError, match="recording"):
         older.check()
 
@@ -104,7 +104,8 @@ def test_probe(measured: ConvergedMac, capsys: pytest.CaptureFixture[str]) -> No
 def test_probe_counts_what_strace_saw() -> None:
     traced = probe.read_trace(
         '10 execve("/usr/bin/nsenter", ["nsenter"], 0x1) = 0\n10 clone(child_stack=NULL, flags=SIGCHLD) = 11\n'
-        '11 execve("/bin/sh", ["sh"], 0x1) = 0\n11 vfork( <unfinished ...>\n12 execve("/usr/bin/id", ["id"], 0x1 <unfinished ...>\n'
+        '11 execve("/bin/sh", ["sh"], 0x1) = 0\n11 vfork( <unfinished ...>\n'
+        '12 execve("/usr/bin/id", ["id"], 0x1 <unfinished ...>\n'
         "11 <... vfork resumed>) = 12\n12 <... execve resumed>) = 0\n"
         '13 execve("/none", ["none"], 0x1) = -1 ENOENT (No such file or directory)\n'
         "12 clone(child_stack=0x1, flags=CLONE_VM|CLONE_THREAD) = 14\n"
