@@ -168,7 +168,14 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
         )
     except TimeoutError as error:
         raise SessionError(f"no answer within {limit} seconds") from error
-    except (OSError, SSHException, EOFError) as error:
+    except EOFError as error:
+        if _connected(host):  # pyinfra asked for a password, and nobody is there to type one
+            raise SessionError(
+                "sudo on this Mac wants a password: run with --use-sudo-password, set ansible_become_password, or let "
+                "the account use sudo without one"
+            ) from error
+        raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
+    except (OSError, SSHException) as error:
         raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error
     if not output.stdout and not output.stderr and not _connected(host):
         raise SessionError("the connection was lost", Outcome.UNREACHABLE)

@@ -66,7 +66,7 @@ def ledger(answers: Answers) -> Ledger:
         if not isinstance(made, list) or not all(isinstance(each, str) for each in made):
             raise TypeError("`made` is no list of paths")
         return Ledger(files, tuple(made))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unknown(
             f"{LEDGER.path} is damaged ({error}); it says what was on this Mac before: put it back from a backup, "
             "or remove it if nothing has to be restored"
@@ -78,7 +78,7 @@ def _entry(value: dict[str, Any]) -> Entry:
     for name, wanted in (("existed", bool), ("exact", bool), ("after", str), ("backup", str), ("former", dict)):
         if not isinstance(getattr(entry, name), wanted):
             raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
-    if entry.backup and not re.fullmatch(r"[A-Za-z0-9_.-]+\.[0-9a-f]{16}", entry.backup):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+\.[0-9a-f]{16}" if entry.existed else "", entry.backup):
         raise ValueError(f"`backup` is {entry.backup!r}")
     if not all(isinstance(value, str | None) for value in entry.former.values()):
         raise TypeError(f"`former` is {entry.former!r}")

@@ -72,7 +72,12 @@ DRIFTS = (
         f"launchctl bootout system/{LABEL}; launchctl disable system/{LABEL}",
         (f"load launchd daemon {LABEL}", WAIT),
     ),
-    Drift("private key deleted", f"rm {KEY}", (f"make SSH key pair {KEY}", "hand the client's public key to the builder VM")),
+    Drift(
+        "private key deleted",
+        f"rm {KEY}",
+        (f"make SSH key pair {KEY}", "hand the client's public key to the builder VM"),
+        later=(WAIT,),
+    ),
     Drift("public key deleted", f"rm {KEY}.pub", (f"derive {KEY}.pub from its private half",)),
     Drift("private key readable for all", f"chmod 0644 {KEY}", (f"set owner and mode of {KEY}",)),
     Drift(
@@ -128,3 +133,39 @@ def test_drift_is_shown_put_right_and_gone(drift: Drift, converged: SimulatedMac
 
     again = pyinfra.run(converged)
     assert (again.outcome, again.code) == ("converged", 0), again.output
+
+
+EVERYTHING = (
+    "machines file removed",
+    "our setting written wrongly",
+    "plist edited on disk",
+    "job booted out and disabled",
+    "private key deleted",
+    "GC root deleted and the store collected",
+    "ssh block removed",
+    "state directory's owner changed",
+    "start script edited",
+    "VM disk deleted",
+)
+
+
+def test_all_at_once(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    drifts = [drift for drift in DRIFTS if drift.name in EVERYTHING]
+    assert len(drifts) == len(EVERYTHING)
+    for drift in drifts:
+        converged.run(drift.script)
+    wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
+    run = pyinfra.run(converged)
+    assert (run.outcome, run.code) == ("changed", 0), run.output
+    again = pyinfra.run(converged)
+    assert (again.outcome, again.code) == ("converged", 0), again.output
+
+
+def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    ours = converged.read(MACHINES)
+    converged.write(MACHINES, b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\n" + ours + b"ssh-ng://me@b x86_64-linux")
+    run = pyinfra.run(converged)
+    # A blank line stops older parsers, but it is not ours: the build says whether this Mac's Nix minds.
+    assert converged.read(MACHINES) == b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\nssh-ng://me@b x86_64-linux", run.output
+    converged.write(MACHINES, ours)
+    assert pyinfra.run(converged).code == 0

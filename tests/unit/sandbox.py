@@ -19,7 +19,7 @@ import pytest
 
 _BIN = "bash cat chmod cp date echo expr kill ln ls mkdir mv ps pwd rm rmdir sleep sync test"
 _USR_BIN = (
-    "base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh-keygen tail tr true wc"
+    "awk base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh-keygen tail tr true wc"
 )
 _USR_SBIN = "chown"
 _DEVICES = ("null", "urandom")
@@ -65,6 +65,8 @@ class Sandbox:
         for folder, names in (("bin", _BIN), ("usr/bin", _USR_BIN), ("usr/sbin", _USR_SBIN)):
             for name in names.split():
                 real = Path(shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") or f"/usr/bin/{name}")
+                if real.is_symlink() and real.readlink().is_relative_to("/etc"):  # one of Debian's alternatives
+                    real = real.resolve()
                 (root / folder / name).symlink_to(f"/host/{real.parent.name}/{real.name}")
         (root / "bin/sh").symlink_to(f"/host/bin/{shell}")
         (root / "etc/passwd").write_text("root:x:0:0::/var/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")

@@ -116,7 +116,7 @@ def test_every_kind_of_thing_is_told_apart(sh: str, tmp_path: Path) -> None:
         "directory": "directory",
         "link": "link",
         "dangling": "link",
-        "fifo": "other",
+        "fifo": "special file",
         "absent": "absent",
         "file/below": "absent",
         "absent/below": "absent",

@@ -25,6 +25,7 @@ from builderfleet.plugin_utils.resources.builder_vm import (
     DIRECTORY,
     DISK,
     KEYS,
+    KNOWN_HOSTS,
     PUBLIC_KEY,
     ROOTS,
     WRAPPER,
@@ -60,6 +61,7 @@ WANTED = BuilderVm(
     memory=Size.parse("6GiB"),
     disk=Size.parse("60GiB"),
     port=31422,
+    host_key=PUBLIC,
 )
 UNWANTED = BuilderVm(present=False)
 ROOT, JOB = Metadata(WANTED.root), LaunchdJob(WANTED.label)
@@ -67,6 +69,7 @@ ROOT, JOB = Metadata(WANTED.root), LaunchdJob(WANTED.label)
 STATE_RIGHT = "put the state directory /var/lib/builderfleet right"
 HAND, REALISE = "hand the client's public key to the builder VM", "realise the builder VM"
 WRITE, RESTART = "write the builder VM's start script", "restart the builder VM, whose disk was deleted"
+PIN = "pin the builder VM's host key"
 REMOVE, FORMER = "remove the builder VM with its disk", "let the garbage collector have former builder VMs"
 
 CONVERGED: World = {
@@ -78,6 +81,7 @@ CONVERGED: World = {
     PUBLIC_KEY: file(f"{PUBLIC} builderfleet\n", 0o444),
     ROOT: link("/nix/store/x-nixos-vm"),
     File(WRAPPER): file(WANTED.wrapper(), 0o755),
+    KNOWN_HOSTS: file(f"builderfleet {PUBLIC}\n"),
     RootNames(): (WANTED.root.rsplit("/", 1)[1],),
     JOB: loaded(WANTED.label),
     Greeting(WANTED.port): SSHD,
@@ -85,7 +89,7 @@ CONVERGED: World = {
 
 
 CASES = [
-    Case("fresh", WANTED, expected=(STATE_RIGHT, HAND, REALISE, WRITE)),
+    Case("fresh", WANTED, expected=(STATE_RIGHT, HAND, REALISE, WRITE, PIN)),
     Case("converged", WANTED, CONVERGED),
     Case("no state directory", WANTED, CONVERGED | {STATE: NOTHING}, (STATE_RIGHT,)),
     Case("directory open to all", WANTED, CONVERGED | {Metadata(KEYS): directory(0o777)}, (STATE_RIGHT,)),
@@ -102,6 +106,16 @@ CASES = [
     Case(
         "start script in the way", WANTED, CONVERGED | {File(WRAPPER): directory()}, (Person("is a directory", "move"),)
     ),
+    Case("no host key", WANTED, CONVERGED | {KNOWN_HOSTS: NOTHING}, (PIN,)),
+    Case("another host key", WANTED, CONVERGED | {KNOWN_HOSTS: file(f"builderfleet {OTHER_PUBLIC}\n")}, (PIN,)),
+    Case("host key of another alias", WANTED, CONVERGED | {KNOWN_HOSTS: file(f"other {PUBLIC}\n")}, (PIN,)),
+    Case(
+        "host key that others cannot read",
+        WANTED,
+        CONVERGED | {KNOWN_HOSTS: file(f"builderfleet {PUBLIC}\n", 0o600)},
+        (PIN,),
+    ),
+    Case("host key in the way", WANTED, CONVERGED | {KNOWN_HOSTS: directory()}, (Person("is a directory", "move"),)),
     Case("disk was deleted", WANTED, CONVERGED | {DISK: NOTHING}, (RESTART,)),
     Case("disk was deleted, VM starts", WANTED, CONVERGED | {DISK: NOTHING, Greeting(31422): b""}),
     Case("disk was deleted, VM is off", WANTED, CONVERGED | {DISK: NOTHING, JOB: loaded(WANTED.label, pid=None)}),
@@ -154,7 +168,7 @@ def test_the_vm_listens_on_this_mac_only() -> None:
 
 
 def test_the_key_of_a_running_vm_comes_with_a_restart_and_else_without() -> None:
-    assert "launchctl kill SIGTERM system/org.builderfleet.linux-builder" in only("another key").script
+    assert only("another key").script.endswith("restart org.builderfleet.linux-builder 411\n")
     off = Case("", WANTED, CONVERGED | {PUBLIC_KEY: NOTHING, JOB: loaded(WANTED.label, pid=None)})
     assert "launchctl" not in off.changes()[0].script
 
@@ -236,6 +250,50 @@ def test_the_key_is_handed_over_or_nothing_is_changed(sandbox: Sandbox) -> None:
     assert do(sandbox, "no key").returncode == 0
     assert sandbox.files(KEYS) == {PUBLIC_KEY.path: PUBLIC.encode()}
     assert (sandbox / PUBLIC_KEY.path).stat().st_mode & 0o777 == 0o444
+
+
+def launchd(sandbox: Sandbox, pid: int) -> None:
+    """A launchd whose job has a process that goes a moment after it was told to; then it has another one, and a disk."""
+    (sandbox / "/pid").write_text(f"{pid}\n")
+    sandbox.double(
+        "/bin/launchctl",
+        'echo "$*" >> /log\n'
+        'if [ "$1" = kill ]; then touch /told; exit; fi\n'
+        "printf 'system/it = {\\n\\tstate = running\\n\\tpid = %s\\n\\tlast pid = 1\\n}\\n' \"$(cat /pid)\"\n"
+        f"if [ -e /told ]; then echo 500 > /pid; : > {DISK.path}; fi",
+    )
+
+
+@pytest.mark.parametrize("name", ["another key", "disk was deleted"])
+def test_a_restart_takes_until_the_old_process_is_gone(sandbox: Sandbox, name: str) -> None:
+    (sandbox / KEYS).mkdir(parents=True)
+    (sandbox / "/etc/nix").mkdir()
+    (sandbox / f"{WANTED.key}.pub").write_text(PUBLIC)
+    (sandbox / PUBLIC_KEY.path).write_text(f"{OTHER_PUBLIC} x\n")
+    (sandbox / PUBLIC_KEY.path).chmod(0o444)
+    launchd(sandbox, 411)
+    ran = do(sandbox, name)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    print_, kill = f"print system/{WANTED.label}", f"kill SIGTERM system/{WANTED.label}"
+    assert log(sandbox) == [print_, kill, print_, print_]
+
+
+def test_a_process_that_has_gone_by_itself_is_not_told_to(dash_sandbox: Sandbox) -> None:
+    (dash_sandbox / DIRECTORY).mkdir(parents=True)
+    (dash_sandbox / DISK.path).touch()
+    launchd(dash_sandbox, 412)
+    assert do(dash_sandbox, "disk was deleted").returncode == 0
+    assert [line for line in log(dash_sandbox) if line.startswith("kill")] == []
+
+
+def test_the_host_key_is_pinned_and_replaced(sandbox: Sandbox) -> None:
+    (sandbox / DIRECTORY).mkdir(parents=True)
+    assert do(sandbox, "no host key").returncode == 0
+    assert (sandbox / KNOWN_HOSTS.path).read_text() == f"builderfleet {PUBLIC}\n"
+    (sandbox / KNOWN_HOSTS.path).write_text(f"builderfleet {OTHER_PUBLIC}\n")
+    assert do(sandbox, "another host key").returncode == 0
+    assert (sandbox / KNOWN_HOSTS.path).read_text() == f"builderfleet {PUBLIC}\n"
+    assert (sandbox / KNOWN_HOSTS.path).stat().st_mode & 0o777 == 0o644
 
 
 # --- the start script ----------------------------------------------------------------------------------------------

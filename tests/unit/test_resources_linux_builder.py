@@ -13,11 +13,12 @@ from builderfleet.plugin_utils.questions.file import File, Metadata
 from builderfleet.plugin_utils.questions.network import Greeting
 from builderfleet.plugin_utils.questions.nix import NixConfiguration
 from builderfleet.plugin_utils.resource import Resource, Step
-from builderfleet.plugin_utils.resources.builder_vm import WRAPPER, BuilderVm, RootNames
+from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, WRAPPER, BuilderVm, RootNames
 from builderfleet.plugin_utils.resources.launchd_daemon import LaunchdDaemon
 from builderfleet.plugin_utils.resources.linux_build import PROOF
 from builderfleet.plugin_utils.resources.linux_builder import desired
 from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
+from builderfleet.plugin_utils.resources.nix_machine import NixMachine
 from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig, SshHost
 
 from tests.unit import test_resources_builder_vm as vm
@@ -51,6 +52,7 @@ def converged() -> World:
         Metadata(builder.root): link("/nix/store/x-vm"),
         RootNames(): (builder.root.rsplit("/", 1)[1],),
         File(WRAPPER): file(builder.wrapper(), 0o755),
+        KNOWN_HOSTS: file(f"builderfleet {builder.host_key}\n"),
         File(job.path): file(plist.dump(job.definition())),
         vm.JOB: daemon.running(job),
         Greeting(31422): SSHD,
@@ -87,6 +89,7 @@ def test_a_new_mac() -> None:
         "hand the client's public key to the builder VM",
         "realise the builder VM",
         "write the builder VM's start script",
+        "pin the builder VM's host key",
         "load launchd daemon org.builderfleet.linux-builder",
         "wait until org.builderfleet.linux-builder answers on port 31422",
         "write ssh host builderfleet",
@@ -98,6 +101,14 @@ def test_a_new_mac() -> None:
 
 def test_a_converged_mac() -> None:
     assert summaries(PRESENT, CONVERGED) == []
+
+
+def test_ssh_trusts_the_host_key_that_nix_trusts_and_no_other() -> None:
+    options, builder = dict(the(SshHost).options), the(BuilderVm)
+    assert options["UserKnownHostsFile"] == KNOWN_HOSTS.path
+    assert options["HostKeyAlias"] == builder.alias
+    assert options["StrictHostKeyChecking"] == "yes"
+    assert builder.host_key == the(NixMachine).host_key != ""
 
 
 def test_a_mac_without_anything_stays_so() -> None:

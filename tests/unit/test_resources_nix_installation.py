@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 from builderfleet.plugin_utils import shell
-from builderfleet.plugin_utils.ledger import LEDGER, PARENT
+from builderfleet.plugin_utils.asking import Answers
+from builderfleet.plugin_utils.ledger import LEDGER, PARENT, Ledger, ledger
 from builderfleet.plugin_utils.questions.file import Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
@@ -149,6 +150,21 @@ def test_the_installer_runs_with_every_argument_as_it_is(mac: Sandbox) -> None:
     )
     assert not (mac / BEGUN.path).exists()
     assert mac.files("/tmp") == {}
+
+
+def test_a_directory_above_that_the_installation_made_is_remembered(mac: Sandbox) -> None:
+    assert not (mac / PARENT.path).exists()
+    assert do(mac, "fresh").returncode == 0
+    found = file((mac / LEDGER.path).read_bytes(), 0o600)
+    assert ledger(Answers.given({LEDGER: found})) == Ledger({}, (PARENT.path,))
+
+
+def test_a_directory_above_that_was_there_is_nothing_to_remember(mac: Sandbox) -> None:
+    (mac / PARENT.path).mkdir()
+    fresh = next(case for case in CASES if case.name == "fresh")
+    (change,) = replace(fresh, world={PARENT: directory()}).changes()
+    assert mac.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}")).returncode == 0
+    assert not (mac / LEDGER.path).exists()
 
 
 @pytest.mark.parametrize("source", ["/var/installer", "https://example.org/$(touch /touched)`x`?a=$HOME&b"])

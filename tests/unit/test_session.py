@@ -250,6 +250,39 @@ def test_a_plan_says_what_changes_of_others_will_bring_about() -> None:
     assert alone.plan().steps == ()
 
 
+def test_a_resource_is_asked_once_until_the_mac_is_heard_again() -> None:
+    asked_for: list[str] = []
+
+    class Counts(Says):
+        def changes(self, answers: Answers) -> Iterator[Step]:
+            asked_for.append(self.title)
+            yield from self.steps
+
+    resource = Counts((CHANGE,))
+    own = asked(resource)
+    assert own.steps(resource) == own.steps(resource) == (CHANGE,)
+    assert (own.plan().changes, own.outcome(), own.next(resource)) == ((CHANGE,), Outcome.WOULD_CHANGE, CHANGE)
+    assert len(asked_for) == 1
+    own.apply(CHANGE)
+    own.hear(printed({("script", "status"): b"0"}, own._token))
+    own.plan()
+    assert len(asked_for) == 2
+
+
+def test_a_change_is_made_once_it_is_heard_of_and_not_before() -> None:
+    own = session()
+    own.apply(CHANGE)
+    assert own.made == []
+    own.hear(printed({("script", "status"): b"0"}, own._token))
+    assert own.made == [CHANGE]
+    own.apply(PROOF)
+    with pytest.raises(SessionError):
+        own.hear("nothing of use")
+    own.release()
+    own.hear(printed({("script", "status"): b"0"}, own._token))
+    assert own.made == [CHANGE]
+
+
 @pytest.mark.parametrize(
     ("steps", "made", "outcome"),
     [
@@ -262,9 +295,9 @@ def test_a_plan_says_what_changes_of_others_will_bring_about() -> None:
         ((PERSON,), (CHANGE,), Outcome.NEEDS_PERSON),
         ((REBOOT,), (), Outcome.REBOOT_NEEDED),
         ((REBOOT, PERSON), (), Outcome.NEEDS_PERSON),
-        pytest.param(
-            (CHANGE, PERSON), (), Outcome.NEEDS_PERSON, marks=pytest.mark.xfail(strict=True, reason="core-bugs 32")
-        ),
+        ((CHANGE, PERSON), (), Outcome.NEEDS_PERSON),
+        ((CHANGE, REBOOT), (), Outcome.REBOOT_NEEDED),
+        ((PROOF,), (), Outcome.CONVERGED),
     ],
 )
 def test_the_outcome(steps: tuple[Step, ...], made: tuple[Change, ...], outcome: Outcome) -> None:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from builderfleet.shared_inventory import InventoryError, load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,7 +45,7 @@ def test_hosts_are_what_ansible_sees(fleet: Path) -> None:
 
 def test_an_inventory_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "fleet.yml").write_text("macs: [hosts\n")
-    with pytest.raises(InventoryError, match="fleet.yml"):
+    with pytest.raises(InventoryError, match=r"fleet\.yml"):
         load([str(tmp_path / "fleet.yml")])
 
 

@@ -22,7 +22,8 @@ noise = st.lists(
 
 
 def read(text: str) -> Records:
-    return dict(Transcript.parse(text, TOKEN).records)
+    records = Transcript.parse(text, TOKEN).records
+    return {(key, field): value for key, fields in records.items() for field, value in fields.items()}
 
 
 def read_or_refused(text: str) -> Records | None:
@@ -108,9 +109,16 @@ def test_a_refusal_is_short() -> None:
     assert len(str(refusal.value)) < 300
 
 
-def test_fields_of_a_key_are_read_only() -> None:
-    transcript = Transcript.parse(printed({("1", "kind"): b"file", ("12", "kind"): b"link"}, TOKEN), TOKEN)
-    assert dict(transcript.fields("1")) == {"kind": b"file"}
-    assert dict(transcript.fields("2")) == {}
+def test_fields_are_those_of_their_key() -> None:
+    records = {("1", "kind"): b"file", ("12", "kind"): b"link", ("1", "mode"): b"644"}
+    transcript = Transcript.parse(printed(records, TOKEN), TOKEN)
+    assert transcript.fields("1") == {"kind": b"file", "mode": b"644"}
+    assert transcript.fields("12") == {"kind": b"link"}
+
+
+def test_a_key_without_fields_is_read_only_and_gets_none() -> None:
+    transcript = Transcript.parse(printed({("12", "kind"): b"link"}, TOKEN), TOKEN)
+    assert transcript.fields("1") == {}
     with pytest.raises(TypeError):
         transcript.fields("1")["kind"] = b"other"  # type: ignore[index]
+    assert list(transcript.records) == ["12"]

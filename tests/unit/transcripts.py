@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 
 Records = Mapping[tuple[str, str], bytes]
+"""Values by key and field."""
 
 
 def record(token: str, key: str, field: str, value: bytes) -> str:

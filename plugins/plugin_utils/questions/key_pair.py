@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..asking import Replies, Request, Unknown, look, read, run
-from .file import Found, found
+from .file import Found, Kind, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,13 @@ class Pair:
     @property
     def usable(self) -> bool:
         return bool(self.derived)
+
+    @property
+    def expected(self) -> str:
+        """The public key as far as it can be told: ssh-keygen derives none from a private half that others can read."""
+        if self.derived or self.private.kind is not Kind.FILE or self.private.has(0o600, 0, 0):
+            return self.derived
+        return " ".join((self.public.content or b"").decode("ascii", "replace").split()[:2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,26 @@ ROOTS = "/nix/var/nix/gcroots/builderfleet"
 CERTIFICATES = "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt"
 _OWN_DIRECTORIES = (Metadata(DIRECTORY), Metadata(KEYS))
 
-_STOP_AND_WAIT = r"""
-/bin/launchctl kill SIGTERM "system/$label"
+# SIGTERM to the start script, which asks the guest to shut down; launchd starts it again. It takes the time that a
+# shutdown takes: what asks next must not be answered by the VM that is on its way out.
+_RESTART = r"""
+process() { /bin/launchctl print "system/$1" | /usr/bin/awk '/^\tpid = /{print $3}'; }
+
+# restart LABEL PID: the process that is to go; one that has gone by itself is as good
+restart() {
+  if [ "$(process "$1")" = "$2" ]; then /bin/launchctl kill SIGTERM "system/$1" || :; fi
+  waited=0
+  while [ "$(process "$1")" = "$2" ]; do
+    [ "$waited" -lt 90 ] || fail "$1 was told to stop, and process $2 still runs after $waited seconds"
+    sleep 1; waited=$((waited + 1))
+  done
+}
+"""
+
+_NEW_DISK = r"""
 waited=0
 until [ -e "$disk" ]; do
-  [ "$waited" -lt 240 ] || fail "the builder VM was restarted, but there is no $disk after $waited seconds"
+  [ "$waited" -lt 120 ] || fail "the builder VM was restarted, but there is no $disk after $waited seconds"
   sleep 1; waited=$((waited + 1))
 done
 """
@@ -189,15 +204,15 @@ wait "$vm"
         """The guest's sshd trusts a key that belongs to root and that nobody else can write."""
         pair, found = answers[KeyPair(self.key)], answers[PUBLIC_KEY]
         words = (found.content or b"").decode("ascii", "replace").split()[:2]
-        if pair.usable and " ".join(words) == pair.derived and found.has(0o444, 0, 0):
+        if pair.expected and " ".join(words) == pair.expected and found.has(0o444, 0, 0):
             return
         job = answers[LaunchdJob(self.label)].job
-        # It restarts with the new key; one that ended by itself meanwhile does so anyway.
-        restart = f"/bin/launchctl kill SIGTERM system/{quote(self.label)} || :\n" if job and job.pid else ""
+        restart = f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\n" if job and job.pid else ""
         where, seen = quote(PUBLIC_KEY.path), quote(found.seen)
         yield Change(
             "hand the client's public key to the builder VM",
             f"stage {where} {seen} 0444 0 0 {quote(self.key)}.pub\ncommit {where} {seen}\n{restart}",
+            limit=180,
         )
 
     def _program(self, answers: Answers) -> Iterator[Step]:
@@ -232,7 +247,7 @@ wait "$vm"
         if answers[DISK].absent and job is not None and job.pid is not None and answers[Greeting(self.port)]:
             yield Change(
                 "restart the builder VM, whose disk was deleted",
-                f"label={quote(self.label)} disk={DISK.path}\n{_STOP_AND_WAIT}",
+                f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\ndisk={DISK.path}\n{_NEW_DISK}",
                 limit=300,
                 slow=True,
             )
