@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ def run_once(replayer: Replayer, hosts: int, side: str, inventory: Path) -> Run:
     environment = {**os.environ, "BUILDERFLEET_INVENTORY": f"inventory:{inventory}", "PYINFRA_PROGRESS": "off"}
     command = [*replayer.enter, sys.executable, "-m", "benchmarks.controller", str(result), *SIDES[side]]
     result.unlink(missing_ok=True)
-    before = replayer.commands()
+    before = replayer.commands(), replayer.logins()
     with output.open("w") as file:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -83,10 +84,11 @@ def run_once(replayer: Replayer, hosts: int, side: str, inventory: Path) -> Run:
         finally:
             wall = time.monotonic() - began
             end(process)
-    said, commands = output.read_text(), replayer.commands() - before
-    if code != 0 or commands != hosts:
+    said, commands, logins = output.read_text(), replayer.commands() - before[0], replayer.logins() - before[1]
+    if (code, commands, logins) != (0, hosts, hosts):
         raise BenchmarkError(
-            f"{side}, {hosts} hosts: wanted exit code 0 and {hosts} commands, saw {code} and {commands}:\n{said[-3000:]}"
+            f"{side}, {hosts} hosts: wanted exit code 0 and as many connections and commands, "
+            f"saw {code}, {logins} and {commands}:\n{said[-3000:]}"
         )
     if side == "builderfleet":
         outcomes = list(read_run(code, said).outcomes.values())
@@ -157,12 +159,35 @@ def _growth(before: Result, after: Result) -> str:
     return f"Each host more, from {before.hosts} to {after.hosts}: " + ", ".join(words) + "."
 
 
+def allow_connections(hosts: int) -> str:
+    """Let this process's children open a connection to each host: pyinfra keeps them all open. What was done, if anything."""
+    wanted = hosts + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return ""
+    if hard < wanted:
+        raise BenchmarkError(
+            f"{hosts} hosts need some {wanted} open files, and the limit is {hard}: raise it (ulimit -Hn)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return f"both: the limit of open files was raised from {soft} to {wanted}\n"
+
+
+def numbers(text: str) -> list[int]:
+    """Numbers from 1 up, with commas. Raises ValueError, of which argparse makes a message."""
+    read = [int(word) for word in text.split(",")]
+    if min(read) < 1:
+        raise ValueError(text)
+    return read
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         "python -m benchmarks.fleet", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     made.add_argument(
         "--hosts",
+        type=numbers,
         default="1,20,100",
         help="numbers of hosts, with commas (default: %(default)s; 1,20,100,1000 takes minutes)",
     )
@@ -184,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recording = Recording.load(given.recording) if given.recording else kept_or_new(anew=given.record)
         recording.check()
+        raised = allow_connections(max(given.hosts))
         with Replayer(recording) as replayer:
             size = sum(map(len, recording.records))
             print(
@@ -195,10 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 "both: the same inventory (inventory/ and the hosts, read through Ansible), host data, sudo, sshd, "
                 f"one connection and one command a host (counted by sshd); the recording holds {len(recording.records)} "
-                f"records of {size} bytes\n",
+                f"records of {size} bytes\n"
+                f"{raised}",
                 flush=True,
             )
-            results = [measure(replayer, int(hosts), given.runs) for hosts in given.hosts.split(",")]
+            results = [measure(replayer, hosts, given.runs) for hosts in given.hosts]
         print("\n".join(report(results)))
     except BenchmarkError as error:
         print(f"fleet: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -49,6 +50,7 @@ def rollout(arguments: Sequence[str]) -> int:
     from pyinfra import logger
     from pyinfra_cli.main import main as pyinfra_main
 
+    _allow_open_files()
     errors = ConnectErrors()
     logger.addHandler(errors)
     quiet = [] if {"--dry", "-y", "--yes"} & set(arguments) else ["--yes"]
@@ -64,6 +66,14 @@ def rollout(arguments: Sequence[str]) -> int:
     if not outcomes:
         return status or 1
     return exit_code(outcome for outcome, _ in outcomes.values())
+
+
+def _allow_open_files() -> None:
+    """Every connection is an open file, and the usual limit (256 on a Mac) would end the run of a fleet."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 10240 if hard == resource.RLIM_INFINITY else min(hard, 10240)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _outcomes(errors: Mapping[str, str]) -> dict[str, tuple[Outcome, str]]:

@@ -28,7 +28,10 @@ BACKUPS = f"{STATE_DIRECTORY}/backups"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is remembered of a foreign file. `exact` says that nobody but us changed it between our edits."""
+    """What is remembered of a foreign file.
+
+    `exact` says that nobody but us changed it between our edits; `former` names our parts of it, as in `edited`.
+    """
 
     existed: bool
     after: str
@@ -119,12 +122,13 @@ def edited(
     data: bytes,
     *,
     check: str = "",
-    former: Mapping[str, str | None] | None = None,
+    former: Mapping[str, str | None],
     readable: bool = False,
 ) -> str:
     """The script that edits a foreign file, remembering first what it was.
 
-    `former` holds the values of settings that are replaced; what the ledger already remembers of them stays.
+    `former` names our parts of the file, each with what it replaces (a setting's value) or None; what the ledger
+    already remembers of them stays.
     `readable`: everybody has to be able to read it.
     """
     found, book = answers[file], ledger(answers)
@@ -133,7 +137,7 @@ def edited(
         entry,
         after=hashlib.sha256(data).hexdigest(),
         exact=entry.exact and (not entry.after or found.seen == entry.after or _is_original(entry, found)),
-        former={**(former or {}), **entry.former},
+        former={**former, **entry.former},
     )
     backup = ""
     if _is_original(entry, found) and entry.existed:
@@ -169,11 +173,11 @@ class _Anything(Found):
 ANYTHING = _Anything(Kind.ABSENT)
 
 
-def taken_back(answers: Answers, file: File, without_ours: bytes, setting: str | None = None) -> str:
+def taken_back(answers: Answers, file: File, without_ours: bytes, part: str) -> str:
     """The script that puts a foreign file back as it was, and forgets it.
 
     `without_ours` is what stands there now less our part: it is written where others changed the file after us, and
-    where more of ours is to stay in it: `setting` is the one that goes, of those that are remembered. The file is
+    where more of ours is to stay in it: `part` is what goes, of the parts that are remembered. The file is
     first, the ledger second: a run that is cut off in between finds nothing of ours in the file, and forgets it then.
     """
     found, book = answers[file], ledger(answers)
@@ -182,9 +186,9 @@ def taken_back(answers: Answers, file: File, without_ours: bytes, setting: str |
     entry = book.files.get(file.path)
     if entry is None:
         return "" if found.absent else _rewritten(file.path, found, without_ours)
-    others = {name: value for name, value in entry.former.items() if name != setting}
+    others = {name: value for name, value in entry.former.items() if name != part}
     files = {path: each for path, each in book.files.items() if path != file.path}
-    if setting is not None and others:
+    if others:
         after, exact = hashlib.sha256(without_ours).hexdigest(), entry.exact and found.seen == entry.after
         files[file.path] = replace(entry, after=after, exact=exact, former=others)
         return _rewritten(file.path, found, without_ours) + written(answers, replace(book, files=files))

@@ -47,7 +47,9 @@ def converged_disk(lab: Lab, pyinfra: Pyinfra) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def converged(lab: Lab, pyinfra: Pyinfra, converged_disk: str, request: pytest.FixtureRequest) -> Iterator[SimulatedMac]:
+def converged(
+    lab: Lab, pyinfra: Pyinfra, converged_disk: str, request: pytest.FixtureRequest
+) -> Iterator[SimulatedMac]:
     """A Mac with a working builder, for the tests of one module, which leave it as they found it."""
     mac = lab.start(request.module.__name__.rsplit("_", 1)[-1])
     mac.restore(converged_disk)

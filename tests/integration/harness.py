@@ -20,7 +20,9 @@ from tests.simulated_mac import SimulatedMac
 from tests.simulated_mac.desired import write_inventory
 
 REPOSITORY = Path(__file__).parents[2]
-_OUTCOME = re.compile(r"^  (\S+) +(converged|changed|failed|would change|reboot needed|needs a person|unreachable|locked)\b ?(.*)$")
+_OUTCOME = re.compile(
+    r"^  (\S+) +(converged|changed|failed|would change|reboot needed|needs a person|unreachable|locked)\b ?(.*)$"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,15 @@ class Pyinfra:
 
     def command(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any], dry: bool) -> list[str]:
         write_inventory(self.inventory, macs, {**self.variables, **variables})
-        return [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py", *(["--dry"] if dry else [])]
+        return [
+            sys.executable,
+            "-m",
+            "builderfleet.cli",
+            "rollout",
+            "inventory.py",
+            "deploy.py",
+            *(["--dry"] if dry else []),
+        ]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "BUILDERFLEET_INVENTORY": f"inventory:{self.inventory}", "PYINFRA_PROGRESS": "off"}

@@ -57,7 +57,10 @@ def test_what_others_wrote_meanwhile_stays(mac_with_nix: SimulatedMac, pyinfra: 
     mac = mac_with_nix
     mac.run(FOREIGN)
     assert pyinfra.run(mac).outcome == "changed"
-    mac.run("printf '\\nssh-ng://me@new x86_64-linux - 1\\n' >> /etc/nix/machines; printf '\\nkeep-derivations = true\\n' >> /etc/nix/nix.custom.conf")
+    mac.run(
+        "printf '\\nssh-ng://me@new x86_64-linux - 1\\n' >> /etc/nix/machines;"
+        " printf '\\nkeep-derivations = true\\n' >> /etc/nix/nix.custom.conf"
+    )
     gone = pyinfra.run(mac, **NIX_ALONE)
     assert gone.outcome == "changed", gone.output
     machines, settings = mac.read("/etc/nix/machines").decode(), mac.read("/etc/nix/nix.custom.conf").decode()

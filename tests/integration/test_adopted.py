@@ -28,7 +28,9 @@ def test_an_inline_builders_setting_does_not_hide_the_builder(converged: Simulat
     converged.run("launchctl kickstart -k system/org.nixos.nix-daemon")
     run = pyinfra.run(converged)
     assert run.outcome == "changed", run.output
-    assert b"builders = ssh-ng://me@elsewhere x86_64-linux - 2;@/etc/nix/machines" in converged.read("/etc/nix/nix.custom.conf")
+    assert b"builders = ssh-ng://me@elsewhere x86_64-linux - 2;@/etc/nix/machines" in converged.read(
+        "/etc/nix/nix.custom.conf"
+    )
     assert pyinfra.run(converged).outcome == "converged"
 
 
@@ -66,6 +68,6 @@ def test_a_job_that_crash_loops_is_reported_with_its_last_words(converged: Simul
     run = pyinfra.run(converged, linux_builder_start_limit=10)
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert "nothing greets on 127.0.0.1:31422" in run.output
-    assert "qcow2" in "\n".join(run.changes), run.output
+    assert any(words in run.output for words in ("qcow2", "Read-only file system")), run.output
     converged.run(f"rm {disk}")
     assert pyinfra.run(converged).outcome == "changed"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drift, each kind alone and all at once: a dry run shows it and writes nothing, a run puts it right, the next changes nothing."""
+"""Drift, each kind alone and all at once: a dry run shows it and writes nothing, a run mends it, the next changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -90,7 +89,11 @@ DRIFTS = (
         "rm /nix/var/nix/gcroots/builderfleet/*; /nix/var/nix/profiles/default/bin/nix-collect-garbage >/dev/null 2>&1",
         ("realise the builder VM",),
     ),
-    Drift("ssh block edited", f"sed -e 's/31422/31022/' {SSH} > /tmp/s; cat /tmp/s > {SSH}", ("write ssh host builderfleet",)),
+    Drift(
+        "ssh block edited",
+        f"sed -e 's/31422/31022/' {SSH} > /tmp/s; cat /tmp/s > {SSH}",
+        ("write ssh host builderfleet",),
+    ),
     Drift("ssh block removed", f"rm {SSH}", ("write ssh host builderfleet",)),
     Drift(
         "state directory's owner changed",
@@ -136,12 +139,12 @@ def test_drift_is_shown_put_right_and_gone(drift: Drift, converged: SimulatedMac
 
 
 EVERYTHING = (
+    "GC root deleted and the store collected",  # first: with a setting that it does not read, Nix collects nothing
     "machines file removed",
     "our setting written wrongly",
     "plist edited on disk",
     "job booted out and disabled",
     "private key deleted",
-    "GC root deleted and the store collected",
     "ssh block removed",
     "state directory's owner changed",
     "start script edited",
@@ -150,10 +153,9 @@ EVERYTHING = (
 
 
 def test_all_at_once(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
-    drifts = [drift for drift in DRIFTS if drift.name in EVERYTHING]
-    assert len(drifts) == len(EVERYTHING)
-    for drift in drifts:
-        converged.run(drift.script)
+    scripts = {drift.name: drift.script for drift in DRIFTS}
+    for name in EVERYTHING:
+        converged.run(scripts[name])
     wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
     run = pyinfra.run(converged)
     assert (run.outcome, run.code) == ("changed", 0), run.output
@@ -163,9 +165,14 @@ def test_all_at_once(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
 
 def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     ours = converged.read(MACHINES)
-    converged.write(MACHINES, b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\n" + ours + b"ssh-ng://me@b x86_64-linux")
+    converged.write(
+        MACHINES, b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\n" + ours + b"ssh-ng://me@b x86_64-linux"
+    )
     run = pyinfra.run(converged)
     # A blank line stops older parsers, but it is not ours: the build says whether this Mac's Nix minds.
-    assert converged.read(MACHINES) == b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\nssh-ng://me@b x86_64-linux", run.output
+    assert (
+        converged.read(MACHINES)
+        == b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\nssh-ng://me@b x86_64-linux"
+    ), run.output
     converged.write(MACHINES, ours)
     assert pyinfra.run(converged).code == 0

@@ -77,7 +77,9 @@ def test_a_user_builds_for_linux(story: Story) -> None:
         'args = [ "-c" "read -r host < /proc/sys/kernel/hostname; echo made on $host > $out" ]; }'
     )
     nix = "/nix/var/nix/profiles/default/bin/nix-build"
-    built = story.mac.run(f"cat \"$(NIX_REMOTE=daemon {nix} --no-out-link -E '{expression}')\"", user="admin", timeout=120)
+    built = story.mac.run(
+        f"cat \"$(NIX_REMOTE=daemon {nix} --no-out-link -E '{expression}')\"", user="admin", timeout=120
+    )
     assert built.stdout.strip() == "made on builder"
 
 
@@ -92,7 +94,9 @@ def test_a_converged_mac_costs_one_command(story: Story) -> None:
 
 
 def test_no_private_key_is_in_the_store_or_on_the_controller(story: Story) -> None:
-    found = story.mac.run("grep -rl 'OPENSSH PRIVATE KEY' /nix/store /tmp /var/lib/builderfleet 2>/dev/null || :").stdout
+    found = story.mac.run(
+        "grep -rl 'OPENSSH PRIVATE KEY' /nix/store /tmp /var/lib/builderfleet 2>/dev/null || :"
+    ).stdout
     assert found == ""
     secret = story.mac.read("/etc/nix/builderfleet_ed25519").decode().splitlines()[2]
     assert secret not in story.first.output + story.dry.output

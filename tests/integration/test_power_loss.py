@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from builderfleet.plugin_utils.files import replaced
 from builderfleet.plugin_utils.questions.file import Found, Kind
 from builderfleet.plugin_utils.shell import LIBRARY

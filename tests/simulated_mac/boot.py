@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from pathlib import Path
 # linux/mount.h
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 DETACH = 2
+# What statvfs(3) says of a mount and mount(2) wants to hear again: a user namespace may not take any of it away.
+KEPT = {2: NOSUID, 4: NODEV, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # ... noexec, noatime, nodiratime, relatime
 
 DATA = ("private", "Users", "Library", "Applications", "opt", "Volumes", "cores", "usr/local")
 SYSTEM = ("bin", "sbin", "usr", "System")
@@ -41,7 +44,23 @@ def bind(source: Path, target: Path, *, read_only: bool = False) -> None:
     target.mkdir(parents=True, exist_ok=True)
     mount(str(source), target, "", BIND | REC)
     if read_only:
-        mount("", target, "", BIND | REMOUNT | RDONLY)
+        has = os.statvfs(target).f_flag
+        mount("", target, "", BIND | REMOUNT | RDONLY | sum(flag for bit, flag in KEPT.items() if has & bit))
+
+
+def own_sudo(hidden: Path) -> None:
+    """In a user namespace the host's root is nobody, and sudo refuses to run as that: a copy that is our root's."""
+    debian, copy = hidden / "debian/usr", hidden / "sudo"
+    if (debian / "bin/sudo").stat().st_uid == 0:
+        return
+    # A file system of its own, because the user's may be mounted without set-user-ID programs.
+    copy.mkdir(mode=0o755)
+    mount("sudo", copy, "tmpfs", NODEV, "mode=755,size=16m")
+    shutil.copytree(debian / "libexec/sudo", copy / "plugins", symlinks=True)
+    shutil.copyfile(debian / "bin/sudo", copy / "sudo")
+    (copy / "sudo").chmod(0o4755)
+    mount(str(copy / "plugins"), debian / "libexec/sudo", "", BIND)
+    mount(str(copy / "sudo"), debian / "bin/sudo", "", BIND)
 
 
 def assemble(root: Path, machine: Path, about: dict[str, object]) -> None:
@@ -58,6 +77,7 @@ def assemble(root: Path, machine: Path, about: dict[str, object]) -> None:
     for name in ("python", "userland", "nix"):
         bind(base / name, hidden / name, read_only=True)
     bind(Path("/usr"), hidden / "debian/usr")
+    own_sudo(hidden)
     bind(machine / "state", hidden / "state")
     bind(disk / "world", hidden / "world")
     if about.get("guest"):

@@ -133,7 +133,8 @@ def main() -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(address))
     listener.listen(64)
-    (directory / "lab.json").write_text(json.dumps({"network": network.number, "port": server.server_port}))
+    about = {"network": network.number, "port": server.server_port, "keeper": os.getpid()}
+    (directory / "lab.json").write_text(json.dumps(about))
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     ending: list[int] = []

@@ -25,11 +25,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import disk
+from . import disk, rootless
 from .factory import base, cache
 from .identity import Identity
 from .mac import ANSWER_LIMIT, SimulatedMac, SimulatedMacError
 from .network import Network
+from .relay import same
 
 REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = {
@@ -50,17 +51,41 @@ _PROGRAMS = {
 }
 
 
-def requirements() -> list[str]:
-    """What this machine lacks for simulated Macs, a sentence each; empty when they can be started."""
-    missing = []
+def _missing_packages() -> list[str]:
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    packages = [
-        package for package, names in _PROGRAMS.items() if not all(shutil.which(name, path=path) for name in names)
-    ]
+    return [package for package, names in _PROGRAMS.items() if not all(shutil.which(name, path=path) for name in names)]
+
+
+def enter_tier(command: list[str]) -> list[str]:
+    """For a command line, before anything else: root stays, anybody else becomes `command` where he is root (`rootless.py`).
+
+    Returns only with what this machine lacks, as `requirements` does.
+    """
+    if os.geteuid() == 0:
+        return requirements()
+    packages = _missing_packages()
+    missing = [f"Programs are missing: as root, apt-get install {' '.join(packages)}"] if packages else []
+    missing += rootless.requirements()
+    if not missing:
+        try:
+            rootless.enter(command, cache() / "labs/default")
+        except rootless.RootlessError as error:
+            missing.append(str(error))
+    return missing
+
+
+def requirements() -> list[str]:
+    """What this process lacks for simulated Macs, a sentence each; empty when they can be started."""
+    missing = []
+    packages = _missing_packages()
     if packages:
         missing.append(f"Programs are missing: apt-get install {' '.join(packages)}")
     if os.geteuid() != 0:
-        missing.append("Simulated Macs with a network need root: run it with sudo")
+        missing.append(
+            "Only root starts simulated Macs, which an ordinary user is in a namespace of his own: run it with "
+            "python -m tests.simulated_mac.rootless COMMAND, or with sudo"
+        )
+        missing += rootless.requirements()
     elif not packages:
         probe = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "mount", "--make-rprivate", "/"]
         done = subprocess.run(probe, capture_output=True, text=True)
@@ -82,6 +107,7 @@ class Lab:
         self.owned = _directory is None
         self.directory = _directory or cache() / "labs" / secrets.token_hex(4)
         self.guest_directory = guest_directory or cache().parent / "guest"
+        self.tier = "rootless" if rootless.inside() else "network"
         self.network = Network(-1)
         self.port = 0
         self._lifeline: int | None = None
@@ -89,6 +115,19 @@ class Lab:
     @staticmethod
     def requirements() -> list[str]:
         return requirements()
+
+    def left_out(self) -> list[str]:
+        """What this lab does not have and another machine or user would, a sentence each, with the reason."""
+        if self.tier == "network":
+            return []
+        said = [
+            "Without root, the Macs' addresses exist only in a network namespace of this user's: from outside, ssh, pyinfra "
+            "and Ansible reach them by the ProxyCommand in the lab's ssh_config.",
+            "Without root, there are no loop devices: tests that cut the power of a real file system need root.",
+        ]
+        if Path("/dev/kvm").exists() and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            said.append("The builder VM is emulated in software, because /dev/kvm may not be opened by this user.")
+        return said
 
     @classmethod
     def of_the_user(cls) -> Self:
@@ -121,6 +160,10 @@ class Lab:
             if not _alive(self.directory):
                 self._start_keeper()
         about = json.loads((self.directory / "lab.json").read_text())
+        if self.tier == "rootless" and not same(str(about["keeper"]), "self"):
+            raise SimulatedMacError(
+                "The lab was started elsewhere at the same moment, in a namespace of its own: run it again."
+            )
         self.network, self.port = Network(about["network"]), about["port"]
         key = self.directory / "key"
         if not key.exists():

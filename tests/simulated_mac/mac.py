@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -326,9 +327,14 @@ class SimulatedMac:
         public = (self.disk / "private/etc/ssh/ssh_host_ed25519_key.pub").read_text()
         known = self.machine / "known_hosts"
         known.write_text(f"{self.address} {public}")
+        way = ""
+        if self.lab.tier == "rootless":
+            relay = Path(__file__).with_name("relay.py")
+            words = shlex.join(["/usr/bin/python3", "-IS", str(relay), str(self.lab.directory)]).replace("%", "%%")
+            way = f"  ProxyCommand {words} %h %p\n"
         self.ssh_config.write_text(
             f"Host {self.name}\n  HostName {self.address}\n  User admin\n  IdentityFile {self.key}\n  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n"
+            f"  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n{way}"
         )
 
     # The disk

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from . import guest
 from .desired import variables_for, write_inventory
-from .lab import REPOSITORY, Lab
+from .lab import REPOSITORY, Lab, enter_tier
 from .mac import SimulatedMac
 
 NAME = "demo"
@@ -18,11 +19,13 @@ PROVED = "/var/lib/builderfleet/proved"
 
 def main(arguments: Sequence[str]) -> int:
     """Start the Mac unless it is there, roll out, and say what to try next. The exit code is the outcome's number."""
-    missing = Lab.requirements()
+    missing = _guest_without_root() or enter_tier([sys.executable, "-m", "tests.simulated_mac.rollout", *arguments])
     if missing:
         print("\n".join(("No simulated Mac can be started here:", *missing)), file=sys.stderr)
         return 1
     lab = Lab.of_the_user()
+    for sentence in lab.left_out():
+        say(f"left out: {sentence}")
     say("preparing what a simulated Mac needs: a builder VM's guest, a stub nixpkgs, an installer (once)")
     variables = variables_for(lab, say)
     there = NAME in [mac.name for mac in lab.macs()]
@@ -42,6 +45,16 @@ def main(arguments: Sequence[str]) -> int:
     ).returncode
     print(closing(mac, code))
     return code
+
+
+def _guest_without_root() -> list[str]:
+    """An ordinary user's namespace has no way to a Debian mirror, so the guest is made before going in. What is missing."""
+    if os.geteuid() != 0:
+        try:
+            guest.ensure(say)
+        except guest.GuestError as error:
+            return [str(error)]
+    return []
 
 
 def say(line: str) -> None:

@@ -104,7 +104,10 @@ class Sandbox:
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a script that comes in on standard input, as it does on a Mac."""
         process = self.start(script)
-        output, errors = process.communicate(timeout=60)
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # nothing is left of a script that took too long; one that has ended does not mind
         return subprocess.CompletedProcess("sh", process.returncode, output.decode(), errors.decode())
 
     def files(self, folder: str) -> Mapping[str, bytes]:

@@ -272,9 +272,6 @@ def test_the_entry_that_is_damaged_below_is_a_good_one() -> None:
     assert list(ledger(Answers.given({LEDGER: file(_with())})).files) == ["/a"]
 
 
-BUG_37 = pytest.mark.xfail(strict=True, reason="core-bugs 37")
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -300,9 +297,9 @@ BUG_37 = pytest.mark.xfail(strict=True, reason="core-bugs 37")
         _with(former={"x": 5}),
         _with(backup="../../../etc/passwd"),
         _with(backup="name"),
-        pytest.param(_with(backup=""), marks=BUG_37),
+        _with(backup=""),
         _with(surprise=1),
-        pytest.param("[" * 100_000, marks=BUG_37),
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_ledger_is_unknown(content: str | bytes) -> None:

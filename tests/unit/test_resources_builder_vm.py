@@ -258,7 +258,7 @@ def launchd(sandbox: Sandbox, pid: int) -> None:
     sandbox.double(
         "/bin/launchctl",
         'echo "$*" >> /log\n'
-        'if [ "$1" = kill ]; then touch /told; exit; fi\n'
+        'if [ "$1" = kill ]; then : > /told; exit; fi\n'
         "printf 'system/it = {\\n\\tstate = running\\n\\tpid = %s\\n\\tlast pid = 1\\n}\\n' \"$(cat /pid)\"\n"
         f"if [ -e /told ]; then echo 500 > /pid; : > {DISK.path}; fi",
     )

@@ -101,8 +101,12 @@ def without_carried(script: str) -> str:
 
 
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
-    """All of them in one go. Not meant: functions of the library that a script does not use, and data in quotes."""
-    for number, script in enumerate(sorted({without_carried(script) for script in SCRIPTS.values()})):
+    """All of them in one go. Not meant: functions of the library that a script does not use, and data in quotes.
+
+    Scripts that differ in digests alone are one: that is a third of them, and of the time that it takes.
+    """
+    scripts = {re.sub(r"\b[0-9a-f]{16,64}\b", "0" * 16, without_carried(script)) for script in SCRIPTS.values()}
+    for number, script in enumerate(sorted(scripts)):
         (tmp_path / f"{number}.sh").write_text(script)
     files = map(str, sorted(tmp_path.iterdir()))
     assert said(["shellcheck", "-s", "sh", "-e", "SC2317,SC2329,SC2016", "-f", "gcc", *files], "") == (0, "")

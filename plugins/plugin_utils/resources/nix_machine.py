@@ -88,7 +88,7 @@ class NixMachine:
         if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
             yield Change(
                 f"register {self.uri} in {MACHINES.path}",
-                edited(answers, MACHINES, data, readable=True),
+                edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
                 (diff(MACHINES.path, found, found.with_content(data)),),
             )
         hidden = self._hidden(answers)
@@ -106,10 +106,10 @@ class NixMachine:
     def _remove(self, answers: Answers, found: Found) -> Iterator[Step]:
         entry = ledger(answers).files.get(MACHINES.path)
         without = machines.without_machine(found.content or b"", self.uri)
-        if found.content not in (None, without) or entry is not None:
+        if found.content not in (None, without) or (entry is not None and self.uri in entry.former):
             yield Change(
                 f"take {self.uri} out of {MACHINES.path}",
-                taken_back(answers, MACHINES, without),
+                taken_back(answers, MACHINES, without, self.uri),
                 (diff(MACHINES.path, found, found.with_content(without)),),
             )
         inline = answers[NixConfiguration()].settings.get("builders", "")

@@ -96,7 +96,13 @@ class SshHost:
         data = ssh_config.with_include(found.content or b"")
         yield Change(
             f"have {SSH_CONFIG.path} include {DIRECTORY}",
-            edited(answers, SSH_CONFIG, data, check=f'/usr/bin/ssh -G -F "$new" {quote(self.alias)} >/dev/null'),
+            edited(
+                answers,
+                SSH_CONFIG,
+                data,
+                former={self.alias: None},
+                check=f'/usr/bin/ssh -G -F "$new" {quote(self.alias)} >/dev/null',
+            ),
             (diff(SSH_CONFIG.path, found, found.with_content(data)),),
         )
 
@@ -113,13 +119,14 @@ class SshHost:
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
         yield from no_file(f"remove {self.title}", self.path, answers[File(self.path)])
-        if SSH_CONFIG.path in ledger(answers).files:
+        entry = ledger(answers).files.get(SSH_CONFIG.path)
+        if entry is not None and self.alias in entry.former:
             found = answers[SSH_CONFIG]
             if found.kind not in (Kind.FILE, Kind.ABSENT):
                 yield in_the_way(SSH_CONFIG.path, found)
                 return
             without = ssh_config.without_include(found.content or b"")
-            yield Change(f"put {SSH_CONFIG.path} back as it was", taken_back(answers, SSH_CONFIG, without))
+            yield Change(f"put {SSH_CONFIG.path} back as it was", taken_back(answers, SSH_CONFIG, without, self.alias))
 
 
 # What `ssh -G` shows in the words that it was given in. Others it rewrites (paths, "yes" as "true").

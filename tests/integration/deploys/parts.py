@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every operation by itself, for things that are not builderfleet's own; `parts_present` says whether they are wanted."""
 
-from pyinfra.context import host
-
 from builderfleet.operations import (
     launchd_daemon,
     linux_build,
@@ -12,6 +10,7 @@ from builderfleet.operations import (
     ssh_host,
     ssh_keypair,
 )
+from pyinfra.context import host
 
 present = host.data.get("parts_present", True)
 
