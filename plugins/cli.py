@@ -103,7 +103,9 @@ def _summarise(outcomes: Mapping[str, tuple[Outcome, str]]) -> None:
     print("\nOutcome")
     names, words = max(map(len, outcomes)), max(len(outcome.word) for outcome, _ in outcomes.values())
     for name, (outcome, remark) in outcomes.items():
-        first, *more = (remark or "no changes").split("\n")
+        if outcome is Outcome.CONVERGED:
+            remark = "; ".join(["no changes", *remark.splitlines()])
+        first, *more = remark.split("\n")
         print(f"  {name:<{names}}  {outcome.word:<{words}}  {first}".rstrip())
         for line in more:
             print(f"  {'':<{names}}  {'':<{words}}  {line}")

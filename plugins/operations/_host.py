@@ -30,7 +30,7 @@ from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import Session, SessionError
 
 PROBE_LIMIT = 120
-STILL_AT_IT = 10
+STILL_AT_IT = 5
 
 RESULTS: dict[str, tuple[Outcome, str]] = {}
 """How it stands with each host of this run, with a remark, for whoever reports on the whole fleet."""

@@ -115,7 +115,7 @@ def read_run(code: int, output: str) -> Run:
         if match := _OUTCOME.match(line):
             name = match[1]
             outcomes[name] = match[2]
-            remarks[name] = [match[3].strip()] if match[3].strip() != "no changes" else []
+            remarks[name] = [match[3].strip()] if not match[3].strip().startswith("no changes") else []
         elif name and line.strip():
             remarks[name].append(line.strip())
     return Run(code, output, outcomes, {name: tuple(lines) for name, lines in remarks.items()})

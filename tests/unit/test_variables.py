@@ -188,3 +188,10 @@ def test_a_variable_is_explained_as_it_is(variable: Any) -> None:
         assert values({variable.name: default})[1] == ()
     else:
         assert (tuple(default) if isinstance(default, list) else default) == variable.default
+
+
+def test_the_readme_explains_every_variable() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for variable in VARIABLES:
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| `{variable.name}` |")]
+        assert row.endswith(f"| {variable.about} |")
