@@ -24,6 +24,10 @@ from .resource import Blocked, Change, Plan, Resource, Step
 from .transcript import Transcript, TranscriptError
 
 
+MOST_STALE = 3
+"""How often a run looks again when a file changed under its hands (a script of a run that died was still at it, say)."""
+
+
 class SessionError(Exception):
     """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet."""
 
@@ -44,6 +48,7 @@ class Session:
     _answers: Answers | None = None
     _token: str = ""
     _making: Change | None = None
+    _stale: int = 0
     _steps: dict[int, tuple[Step, ...]] = field(default_factory=dict)  # by resource, until the Mac is heard again
 
     @property
@@ -88,6 +93,9 @@ class Session:
         status = int(transcript.fields("script").get("status", b"0"))
         if status == shell.LOCKED:
             raise SessionError(_last_lines(errors) or "locked by another run", Outcome.LOCKED)
+        if status == shell.STALE and self._stale < MOST_STALE:
+            self._stale += 1  # refused before it wrote anything; what is there now was asked in the same breath
+            return
         if status != 0:
             raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
         if change:
