@@ -23,7 +23,6 @@ from .outcome import Outcome
 from .resource import Blocked, Change, Plan, Resource, Step
 from .transcript import Transcript, TranscriptError
 
-
 MOST_STALE = 3
 """How often a run looks again when a file changed under its hands (a script of a run that died was still at it, say)."""
 

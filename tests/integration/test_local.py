@@ -18,7 +18,17 @@ from tests.simulated_mac import Lab
 from .harness import REPOSITORY
 
 PYTHON = "/usr/bin/python3"  # the host's, which a simulated Mac has in its hidden place
-LEFT_BEHIND = ("ansible*", "mypy*", "ruff*", "*.dist-info/RECORD", "__pycache__", "pip", "setuptools", "hypothesis", "pygments")
+LEFT_BEHIND = (
+    "ansible*",
+    "mypy*",
+    "ruff*",
+    "*.dist-info/RECORD",
+    "__pycache__",
+    "pip",
+    "setuptools",
+    "hypothesis",
+    "pygments",
+)
 
 
 def test_pyinfra_at_local(lab: Lab, variables: dict[str, Any]) -> None:
@@ -33,7 +43,8 @@ def test_pyinfra_at_local(lab: Lab, variables: dict[str, Any]) -> None:
     checkout.mkdir()
     shutil.copy(REPOSITORY / "deploy.py", checkout)
 
-    data = " ".join(f"--data '{name}={value if isinstance(value, str) else json.dumps(value)}'" for name, value in variables.items())
+    words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
+    data = " ".join(f"--data '{name}={word}'" for name, word in words.items())
     command = (
         "cd /opt/checkout && HOME=/Users/admin PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/site PYINFRA_PROGRESS=off "
         f"/.simulated-mac/debian{PYTHON} -m pyinfra @local deploy.py -y {data} 2>&1"

@@ -36,7 +36,10 @@ def variables_for(lab: Lab, report: Callable[[str], None] = lambda line: None) -
 
 
 def write_inventory(path: Path, macs: Iterable[SimulatedMac], variables: Mapping[str, Any]) -> None:
-    """An inventory file with simulated Macs in the project's own group `macs`, for either front end."""
+    """An inventory file with simulated Macs in the project's own group `macs`, for either front end.
+
+    By address in every tier: without root, who uses it is in the lab's own namespaces (`rootless.py`).
+    """
     hosts = {mac.name: _connection(mac) for mac in macs}
     path.write_text(yaml.safe_dump({"macs": {"hosts": hosts, "vars": dict(variables)}}))
 

@@ -78,6 +78,8 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
             installer_sha256=value["nix_installer_sha256"],
         ),
         _nix(value),
+        # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
+        NixSetting(name="builders-use-substitutes", value="true", present=value["linux_builder_use_substitutes"]),
         SshKeypair(path=KEY),
         vm,
         LaunchdDaemon(
@@ -100,7 +102,6 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
             supported_features=value["linux_builder_features"],
             host_key=value["linux_builder_host_key"],
         ),
-        NixSetting(name="builders-use-substitutes", value="true", present=value["linux_builder_use_substitutes"]),
         FormerBuilderVms(keep=vm.root),
         *(() if value["linux_builder_build"] == "never" else (build,)),
     )
