@@ -6,7 +6,6 @@ Everything else is the project's own desired state, inventory and deploy.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,20 +39,14 @@ def write_inventory(path: Path, macs: Iterable[SimulatedMac], variables: Mapping
 
     By address in every tier: without root, who uses it is in the lab's own namespaces (`rootless.py`).
     """
-    hosts = {mac.name: _connection(mac) for mac in macs}
-    path.write_text(yaml.safe_dump({"macs": {"hosts": hosts, "vars": dict(variables)}}))
-
-
-def _connection(mac: SimulatedMac) -> dict[str, str]:
-    known_hosts = mac.machine / "known_hosts"
-    common = {
-        "ansible_user": "admin",
-        "ansible_ssh_private_key_file": str(mac.key),
-        "ssh_known_hosts_file": str(known_hosts),
+    hosts = {
+        mac.name: {
+            "ansible_host": mac.address,
+            "ansible_user": "admin",
+            "ansible_ssh_private_key_file": str(mac.key),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={mac.machine / 'known_hosts'}",
+            "ssh_known_hosts_file": str(mac.machine / "known_hosts"),
+        }
+        for mac in macs
     }
-    if mac.lab.tier == "rootless":  # the way there is in the ssh_config, under the Mac's name
-        config = str(mac.ssh_config)
-        way = {"ansible_ssh_common_args": shlex.join(["-F", config]), "ssh_config_file": config}
-        return {**common, **way, "ansible_host": mac.name}
-    way = {"ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts}"}
-    return {**common, **way, "ansible_host": mac.address}
+    path.write_text(yaml.safe_dump({"macs": {"hosts": hosts, "vars": dict(variables)}}))

@@ -121,8 +121,8 @@ class Lab:
         if self.tier == "network":
             return []
         said = [
-            "Without root, the Macs' addresses exist only in a network namespace of this user's: from outside, ssh, pyinfra "
-            "and Ansible reach them by the ProxyCommand in the lab's ssh_config.",
+            "Without root, the Macs' addresses exist only in a network namespace of this user's: from outside, ssh gets there "
+            "with the lab's ssh_config, and pyinfra with `python -m tests.simulated_mac.rootless` before it.",
             "Without root, there are no loop devices: tests that cut the power of a real file system need root.",
         ]
         if Path("/dev/kvm").exists() and not os.access("/dev/kvm", os.R_OK | os.W_OK):

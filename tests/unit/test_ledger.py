@@ -8,61 +8,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Answers, Unknown
 from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, PARENT, Entry, Ledger, edited, ledger, taken_back
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found
 from builderfleet.plugin_utils.shell import STATE_DIRECTORY
 
 from tests.unit.answers import FIFO, carried, directory, file, link
+from tests.unit.real_files import RealFiles
 from tests.unit.sandbox import Sandbox
 
 FOREIGN = File("/etc/foreign.conf")
 OURS = b"ours\n"
+PART = OURS.decode()
+OURS_TOO = b"ours as well\n"
 ORIGINAL = b"theirs \xff\r\n\0no end"
 
 
-class Mac:
-    """A sandbox whose foreign file is edited, and taken back, by scripts of the ledger."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
+class Mac(RealFiles):
+    """A Mac whose foreign file is edited, and taken back, by scripts of the ledger."""
 
     @property
     def path(self) -> Path:
         return self.sandbox / FOREIGN.path
 
-    def found(self, path: str) -> Found:
-        here = self.sandbox / path
-        if not here.exists():
-            return NOTHING
-        metadata = here.stat()
-        owned = (metadata.st_mode & 0o7777, metadata.st_uid, metadata.st_gid)
-        return directory(*owned) if here.is_dir() else file(here.read_bytes(), *owned)
-
     def answers(self) -> Answers:
         return Answers.given({each: self.found(each.path) for each in (FOREIGN, LEDGER, PARENT)})
 
-    def content(self) -> bytes | None:
-        return self.path.read_bytes() if self.path.exists() else None
+    def now(self) -> bytes | None:
+        return self.content(FOREIGN.path)
 
-    def do(self, script: str) -> None:
-        ran = self.sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{script}"))
-        assert ran.returncode == 0, ran.stderr
-
-    def edit(self) -> None:
+    def edit(self, part: bytes = OURS) -> None:
         """Our part goes to the end."""
-        self.do(edited(self.answers(), FOREIGN, (self.content() or b"") + OURS))
+        self.do(edited(self.answers(), FOREIGN, (self.now() or b"") + part, former={part.decode(): None}))
 
-    def take_back(self) -> None:
-        without = (self.content() or b"").replace(OURS, b"")
-        self.do(taken_back(self.answers(), FOREIGN, without))
+    def take_back(self, part: bytes = OURS) -> None:
+        without = (self.now() or b"").replace(part, b"")
+        self.do(taken_back(self.answers(), FOREIGN, without, part.decode()))
 
-    def book(self) -> Ledger:
-        return ledger(self.answers())
-
-    def forgot(self) -> bool:
-        return FOREIGN.path not in self.book().files and self.sandbox.files(BACKUPS) == {}
+    def forgot_it(self) -> bool:
+        return self.forgot(FOREIGN.path)
 
 
 @pytest.fixture
@@ -72,7 +56,7 @@ def mac(dash_sandbox: Sandbox) -> Mac:
 
 
 def others(mac: Mac) -> None:
-    mac.path.write_bytes((mac.content() or b"") + b"more of theirs\n")
+    mac.path.write_bytes((mac.now() or b"") + b"more of theirs\n")
 
 
 def somebody_removes(mac: Mac) -> None:
@@ -85,7 +69,7 @@ def somebody_takes_it_out(mac: Mac) -> None:
 
 def cut_off(mac: Mac) -> None:
     """A next edit comes as far as the ledger."""
-    script = edited(mac.answers(), FOREIGN, (mac.content() or b"") + OURS)
+    script = edited(mac.answers(), FOREIGN, (mac.now() or b"") + OURS, former={PART: None})
     mac.do(script[: script.rindex(f"stage {FOREIGN.path} ")])
 
 
@@ -93,8 +77,12 @@ def damaged_backup(mac: Mac) -> None:
     next((mac.sandbox / BACKUPS).iterdir()).write_bytes(b"")
 
 
-edit: Callable[[Mac], None] = Mac.edit
-take_back: Callable[[Mac], None] = Mac.take_back
+def edit(mac: Mac) -> None:
+    mac.edit()
+
+
+def take_back(mac: Mac) -> None:
+    mac.take_back()
 
 
 @pytest.mark.parametrize(
@@ -116,17 +104,17 @@ def test_what_nobody_else_touched_comes_back_byte_for_byte(
     mac.path.chmod(0o640)
     for step in [*steps, take_back]:
         step(mac)
-    assert mac.content() == original
+    assert mac.now() == original
     assert mac.found(FOREIGN.path).mode == 0o640
-    assert mac.forgot()
+    assert mac.forgot_it()
 
 
 @pytest.mark.parametrize("steps", [[edit], [edit, edit], [cut_off], [cut_off, edit]])
 def test_a_file_that_was_not_there_goes_again(mac: Mac, steps: list[Callable[[Mac], None]]) -> None:
     for step in [*steps, take_back]:
         step(mac)
-    assert mac.content() is None
-    assert mac.forgot()
+    assert mac.now() is None
+    assert mac.forgot_it()
 
 
 @pytest.mark.parametrize(
@@ -148,18 +136,18 @@ def test_what_others_did_since_stays(mac: Mac, steps: list[Callable[[Mac], None]
     mac.path.write_bytes(ORIGINAL)
     for step in [*steps, take_back]:
         step(mac)
-    assert mac.content() == left
-    assert mac.forgot()
+    assert mac.now() == left
+    assert mac.forgot_it()
 
 
 def test_taken_back_twice_is_taken_back_once(mac: Mac) -> None:
     mac.path.write_bytes(ORIGINAL)
     for step in (edit, take_back, take_back):
         step(mac)
-    assert (mac.content(), mac.forgot()) == (ORIGINAL, True)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL, True)
     edit(mac)
     take_back(mac)
-    assert (mac.content(), mac.forgot()) == (ORIGINAL, True)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL, True)
 
 
 @pytest.mark.parametrize("damage", [damaged_backup, lambda mac: next((mac.sandbox / BACKUPS).iterdir()).unlink()])
@@ -169,29 +157,53 @@ def test_without_its_backup_a_file_stays_as_it_is(mac: Mac, damage: Callable[[Ma
     damage(mac)
     with pytest.raises(AssertionError, match=f"is missing or damaged: {FOREIGN.path} stays as it is"):
         take_back(mac)
-    assert mac.content() == ORIGINAL + OURS
+    assert mac.now() == ORIGINAL + OURS
+
+
+@pytest.mark.parametrize("original", [ORIGINAL, b"", None])
+@pytest.mark.parametrize(("first", "second"), [(OURS, OURS_TOO), (OURS_TOO, OURS)])
+def test_two_parts_are_taken_back_one_by_one(mac: Mac, original: bytes | None, first: bytes, second: bytes) -> None:
+    if original is not None:
+        mac.path.write_bytes(original)
+    mac.edit(OURS)
+    mac.edit(OURS_TOO)
+    mac.take_back(first)
+    assert mac.now() == (original or b"") + second
+    assert mac.book().files[FOREIGN.path].former == {second.decode(): None}
+    mac.take_back(second)
+    assert (mac.now(), mac.forgot_it()) == (original, True)
+
+
+def test_others_between_the_taking_back_of_two_parts_lose_nothing(mac: Mac) -> None:
+    mac.path.write_bytes(ORIGINAL)
+    mac.edit(OURS)
+    mac.edit(OURS_TOO)
+    mac.take_back(OURS)
+    others(mac)
+    mac.take_back(OURS_TOO)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL + b"more of theirs\n", True)
 
 
 def test_a_taking_back_that_is_cut_off_is_finished_by_the_next(mac: Mac) -> None:
     mac.path.write_bytes(ORIGINAL)
     edit(mac)
-    script = taken_back(mac.answers(), FOREIGN, ORIGINAL)
+    script = taken_back(mac.answers(), FOREIGN, ORIGINAL, PART)
     mac.do(script[: script.index("directory ")])
-    assert (mac.content(), mac.forgot()) == (ORIGINAL, False)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL, False)
     take_back(mac)
-    assert (mac.content(), mac.forgot()) == (ORIGINAL, True)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL, True)
 
 
 def test_an_edit_with_a_stale_plan_remembers_but_does_not_write(mac: Mac) -> None:
     mac.path.write_bytes(ORIGINAL)
-    script = edited(mac.answers(), FOREIGN, b"planned")
+    script = edited(mac.answers(), FOREIGN, b"planned", former={PART: None})
     others(mac)
     with pytest.raises(AssertionError, match="has changed since it was looked at"):
         mac.do(script)
-    assert mac.content() == ORIGINAL + b"more of theirs\n"
+    assert mac.now() == ORIGINAL + b"more of theirs\n"
     edit(mac)
     take_back(mac)
-    assert (mac.content(), mac.forgot()) == (ORIGINAL + b"more of theirs\n", True)
+    assert (mac.now(), mac.forgot_it()) == (ORIGINAL + b"more of theirs\n", True)
 
 
 def test_what_is_remembered_is_private(mac: Mac) -> None:
@@ -226,7 +238,7 @@ def test_what_is_no_file_any_more_is_not_replaced(now: Found) -> None:
     for book in (Ledger(), Ledger({FOREIGN.path: Entry(existed=False, after="")})):
         answers = Answers.given({FOREIGN: now, PARENT: directory(), LEDGER: file(book.dump())})
         with pytest.raises(Unknown, match=r"/etc/foreign.conf is a .* now, and was a file"):
-            taken_back(answers, FOREIGN, b"")
+            taken_back(answers, FOREIGN, b"", PART)
 
 
 # --- the file ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ def summaries(every: Sequence[Resource], world: World) -> list[str]:
 def test_a_new_mac() -> None:
     assert summaries(PRESENT, FRESH) == [
         "install Nix with nix-installer 2.35.2",
+        "set builders-use-substitutes in /etc/nix/nix.custom.conf",
         "make SSH key pair /etc/nix/builderfleet_ed25519",
         "put the state directory /var/lib/builderfleet right",
         "hand the client's public key to the builder VM",
@@ -94,7 +95,6 @@ def test_a_new_mac() -> None:
         "wait until org.builderfleet.linux-builder answers on port 31422",
         "write ssh host builderfleet",
         "register ssh-ng://builder@builderfleet in /etc/nix/machines",
-        "set builders-use-substitutes in /etc/nix/nix.custom.conf",
         "prove it with a Linux build for aarch64-linux",
     ]
 

@@ -27,6 +27,8 @@ from tests.unit.answers import (
     nix,
     remembered,
 )
+from tests.unit.real_files import RealFiles
+from tests.unit.sandbox import Sandbox
 
 URI = "ssh-ng://builder@builderfleet"
 WANTED = NixMachine(
@@ -55,9 +57,11 @@ def world(found: Found, configuration: Configuration | None = None, conf: str = 
     return {MACHINES: found, NIX_CONF: file(conf), NixConfiguration(): configuration or nix(builders=INCLUDE)}
 
 
-def edited(now: Found, before: str | None = OTHERS) -> World:
+def edited(now: Found, before: str | None = OTHERS, uri: str = URI) -> World:
     """A Mac on which the machine was registered."""
-    return world(now) | {LEDGER: ledger_of(remembered(MACHINES.path, before, (before or "") + OURS))}
+    return world(now) | {
+        LEDGER: ledger_of(remembered(MACHINES.path, before, (before or "") + OURS, former={uri: None}))
+    }
 
 
 def shown(now: str) -> World:
@@ -103,6 +107,7 @@ CASES = [
     Case("others edited it since", UNWANTED, edited(file(OTHERS + OURS + "ssh://new\n")), (UNREGISTER,)),
     Case("somebody took it out", UNWANTED, edited(file(OTHERS)), (UNREGISTER,)),
     Case("somebody removed the file", UNWANTED, edited(NOTHING), (UNREGISTER,)),
+    Case("its entry is of another machine", UNWANTED, edited(file(OTHERS), uri="ssh://builder@another")),
     Case("it is a link since", UNWANTED, edited(link("/x")), (Person("is a link", "."),)),
     Case("nix-darwins link is not ours", UNWANTED, world(link("/etc/static/nix/machines"))),
     Case("TOML is not ours", UNWANTED, world(file(TOML))),
@@ -150,3 +155,28 @@ def test_a_file_that_nobody_could_read_becomes_readable_and_keeps_its_owner() ->
 def test_the_include_stands_where_every_parser_sees_it() -> None:
     """No blank before the @: parsers before 2.24.15 drop it silently when there is one."""
     assert carried(only("inline builders").script)[NIX_CONF.path] == f"builders = ssh://x;{INCLUDE}\n".encode()
+
+
+@pytest.mark.parametrize("original", [None, b"", OTHERS.encode(), b"ssh://farm \xff no end"])
+@pytest.mark.parametrize("second_first", [False, True])
+def test_two_machines_are_taken_back_one_by_one(
+    dash_sandbox: Sandbox, original: bytes | None, second_first: bool
+) -> None:
+    mac = RealFiles(dash_sandbox, {NixConfiguration(): nix(builders=INCLUDE)})
+    for folder in ("/var/lib", "/etc/nix"):
+        (dash_sandbox / folder).mkdir()
+    if original is not None:
+        (dash_sandbox / MACHINES.path).write_bytes(original)
+    uris = (URI, "ssh-ng://builder@second")
+    for uri in uris:
+        assert mac.converge(NixMachine(uri=uri)) == [f"register {uri} in {MACHINES.path}"]
+    gone, stays = reversed(uris) if second_first else uris
+    before = mac.content(MACHINES.path) or b""
+
+    assert mac.converge(NixMachine(uri=gone, present=False)) == [f"take {gone} out of {MACHINES.path}"]
+    assert mac.content(MACHINES.path) == machines.without_machine(before, gone)
+    assert mac.converge(NixMachine(uri=stays)) == []
+    assert mac.book().files[MACHINES.path].former == {stays: None}
+
+    assert mac.converge(NixMachine(uri=stays, present=False)) == [f"take {stays} out of {MACHINES.path}"]
+    assert (mac.content(MACHINES.path), mac.forgot(MACHINES.path)) == (original, True)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from builderfleet.plugin_utils.formats import ssh_config
 from builderfleet.plugin_utils.ledger import LEDGER
@@ -24,6 +26,8 @@ from tests.unit.answers import (
     link,
     remembered,
 )
+from tests.unit.real_files import RealFiles
+from tests.unit.sandbox import Sandbox
 
 OPTIONS = (("HostName", "127.0.0.1"), ("Port", "31422"), ("User", "builder"), ("IdentitiesOnly", "yes"))
 WANTED = SshHost(alias="builderfleet", file="150-builderfleet.conf", options=OPTIONS)
@@ -44,9 +48,9 @@ def world(block: Found, config: Found | None = None, **effective: list[str]) -> 
     return given if config is None else given | {SSH_CONFIG: config}
 
 
-def edited(now: Found, block: Found = NOTHING) -> World:
+def edited(now: Found, block: Found = NOTHING, alias: str = "builderfleet") -> World:
     """A Mac on which the Include was added."""
-    return world(block, now) | {LEDGER: ledger_of(remembered(SSH_CONFIG.path, FORMER, EDITED))}
+    return world(block, now) | {LEDGER: ledger_of(remembered(SSH_CONFIG.path, FORMER, EDITED, former={alias: None}))}
 
 
 CASES = [
@@ -79,6 +83,7 @@ CASES = [
     Case("remove both", UNWANTED, edited(file(EDITED), file(RENDERED)), (REMOVE, BACK)),
     Case("others edited it since", UNWANTED, edited(file(EDITED + b"Host mine\n")), (BACK,)),
     Case("system file went since", UNWANTED, edited(NOTHING), (BACK,)),
+    Case("another put the Include in", UNWANTED, edited(file(EDITED), file(RENDERED), "another"), (REMOVE,)),
     Case("it is a link since", UNWANTED, edited(link("/nix/store/x")), (Person("is a link", "move it"),)),
     Case("block to remove is a directory", UNWANTED, world(directory()), (Person("is a directory", "move it"),)),
 ]
@@ -116,3 +121,26 @@ def test_the_diff_shows_no_change_of_mode_that_is_not_made() -> None:
 
 def test_what_others_wrote_since_stays() -> None:
     assert carried(only("others edited it since").script)[SSH_CONFIG.path] == FORMER.encode() + b"Host mine\n"
+
+
+@pytest.mark.parametrize("original", [None, b"", FORMER.encode(), b"Host x\r\n  User \xff"])
+def test_the_include_goes_with_the_one_that_put_it_in(dash_sandbox: Sandbox, original: bytes | None) -> None:
+    mac = RealFiles(dash_sandbox)
+    dash_sandbox.double(
+        "/usr/bin/ssh", 'case "$#:$1:$2:$4" in 4:-G:-F:first | 4:-G:-F:second) [ -f "$3" ] ;; *) exit 64 ;; esac'
+    )
+    for folder in ("/var/lib", "/etc/ssh"):
+        (dash_sandbox / folder).mkdir()
+    if original is not None:
+        (dash_sandbox / SSH_CONFIG.path).write_bytes(original)
+    first, second = (SshHost(alias=alias, file=f"{alias}.conf") for alias in ("first", "second"))
+    assert mac.converge(first) == ["write ssh host first", INCLUDE]
+    assert mac.converge(second) == ["write ssh host second"]
+    included = mac.content(SSH_CONFIG.path)
+
+    assert mac.converge(replace(second, present=False)) == ["remove ssh host second"]
+    assert (mac.content(SSH_CONFIG.path), mac.converge(first)) == (included, [])
+
+    assert mac.converge(replace(first, present=False)) == ["remove ssh host first", BACK]
+    assert (mac.content(SSH_CONFIG.path), mac.forgot(SSH_CONFIG.path)) == (original, True)
+    assert mac.content(first.path) is None
