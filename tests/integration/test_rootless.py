@@ -55,7 +55,7 @@ class User:
 def _outside_ids_exist() -> bool:
     """Whether the ids are ours to give: in a container with a map of its own they need not be."""
     ranges = (map(int, line.split()) for line in Path("/proc/self/uid_map").read_text().splitlines())
-    return any(first <= FIRST and FIRST + COUNT < first + count for first, _, count in ranges)
+    return any(first <= FIRST and first + count > FIRST + COUNT for first, _, count in ranges)
 
 
 def _python_for(home: Path, uid: int) -> str:

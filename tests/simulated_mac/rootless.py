@@ -27,7 +27,8 @@ from typing import NoReturn
 from .relay import join, keeper_of
 
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
-WANTED_IDS = 65535  # with the user's own, all ids of sixteen bits: those of Nix's builders and of nobody among them
+WANTED_IDS = 65535  # nearly all ids of sixteen bits, those of Nix's builders among them, and a Mac's nobody
+NOBODY = 2**32 - 2  # a Mac's, as which the proof of a build is made
 VARIABLE = "BUILDERFLEET_ROOTLESS"  # says that the process was brought in here
 _SBIN = ("/usr/sbin", "/sbin")  # where ip and sshd are, and what an ordinary user's PATH lacks
 
@@ -51,7 +52,8 @@ class Ids:
     def map(self, kind: str) -> list[int]:
         """Triples of (inside, outside, how many), as newuidmap(1) and newgidmap(1) take them."""
         own, first = (self.uid, self.first_uid) if kind == "uid" else (self.gid, self.first_gid)
-        return [0, own, 1, 1, first, self.count]
+        last = self.count - 1
+        return [0, own, 1, 1, first, last, NOBODY, first + last, 1]
 
 
 def inside() -> bool:
