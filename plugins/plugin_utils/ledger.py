@@ -189,7 +189,10 @@ def taken_back(answers: Answers, file: File, without_ours: bytes, part: str) -> 
     others = {name: value for name, value in entry.former.items() if name != part}
     files = {path: each for path, each in book.files.items() if path != file.path}
     if others:
-        after, exact = hashlib.sha256(without_ours).hexdigest(), entry.exact and found.seen == entry.after
+        after, exact = (
+            hashlib.sha256(without_ours).hexdigest(),
+            entry.exact and part in entry.former and found.seen == entry.after,
+        )
         files[file.path] = replace(entry, after=after, exact=exact, former=others)
         return _rewritten(file.path, found, without_ours) + written(answers, replace(book, files=files))
     forget = written(answers, replace(book, files=files))

@@ -69,5 +69,5 @@ def test_a_job_that_crash_loops_is_reported_with_its_last_words(converged: Simul
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert "nothing greets on 127.0.0.1:31422" in run.output
     assert any(words in run.output for words in ("qcow2", "Read-only file system")), run.output
-    converged.run(f"rm {disk}")
+    converged.run(f"rm {disk}; launchctl kickstart -k system/{LABEL}")
     assert pyinfra.run(converged).outcome == "changed"

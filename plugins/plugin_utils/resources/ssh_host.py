@@ -125,7 +125,9 @@ class SshHost:
             if found.kind not in (Kind.FILE, Kind.ABSENT):
                 yield in_the_way(SSH_CONFIG.path, found)
                 return
-            without = ssh_config.without_include(found.content or b"")
+            others = entry.former.keys() - {self.alias}
+            now = found.content or b""
+            without = now if others else ssh_config.without_include(now)
             yield Change(f"put {SSH_CONFIG.path} back as it was", taken_back(answers, SSH_CONFIG, without, self.alias))
 
 
