@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulated_mac import Lab, guest, rootless
+from tests.simulated_mac import Lab, guest, user_namespace
 
 from .harness import REPOSITORY, Run, read_run
 
 FIRST = 1_500_000_000  # ids that no distribution gives to anybody
-COUNT = rootless.WANTED_IDS
+COUNT = user_namespace.WANTED_IDS
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def _outside_ids_exist() -> bool:
 
 def _python_for(home: Path, uid: int) -> str:
     """This Python if that user may run it; or else the system's of the same version, with this one's packages."""
-    drop = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    # setpriv's own exec still has root's rights; that of the shell has not.
+    drop = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "sh", "-c", 'exec "$0" "$@"']
     if subprocess.run([*drop, sys.executable, "-c", ""], capture_output=True, check=False).returncode == 0:
         return sys.executable
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -82,9 +83,9 @@ def _python_for(home: Path, uid: int) -> str:
 
 @pytest.fixture(scope="module")
 def user() -> Iterator[User]:
-    if os.geteuid() == 0 and rootless.inside():
+    if os.geteuid() == 0 and user_namespace.inside():
         pytest.skip("this is the inside of such a namespace already")
-    if missing := (Lab.requirements() if os.geteuid() == 0 else rootless.requirements()):
+    if missing := (Lab.requirements() if os.geteuid() == 0 else user_namespace.requirements()):
         pytest.skip("; ".join(missing))
     if os.geteuid() == 0 and not _outside_ids_exist():
         pytest.skip(f"the ids from {FIRST} are not mapped in this container: {Path('/proc/self/uid_map').read_text()}")

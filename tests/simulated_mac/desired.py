@@ -37,7 +37,7 @@ def variables_for(lab: Lab, report: Callable[[str], None] = lambda line: None) -
 def write_inventory(path: Path, macs: Iterable[SimulatedMac], variables: Mapping[str, Any]) -> None:
     """An inventory file with simulated Macs in the project's own group `macs`, for either front end.
 
-    By address in every tier: without root, who uses it is in the lab's own namespaces (`rootless.py`).
+    By address in every tier: without root, who uses it is in the lab's own namespaces (`user_namespace.py`).
     """
     hosts = {
         mac.name: {

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import disk, rootless
+from . import disk, user_namespace
 from .factory import base, cache
 from .identity import Identity
 from .mac import ANSWER_LIMIT, SimulatedMac, SimulatedMacError
@@ -57,7 +57,7 @@ def _missing_packages() -> list[str]:
 
 
 def enter_tier(command: list[str]) -> list[str]:
-    """For a command line, before anything else: root stays, anybody else becomes `command` where he is root (`rootless.py`).
+    """For a command line, before anything else: root stays, anybody else becomes `command` in a `user_namespace`.
 
     Returns only with what this machine lacks, as `requirements` does.
     """
@@ -65,11 +65,11 @@ def enter_tier(command: list[str]) -> list[str]:
         return requirements()
     packages = _missing_packages()
     missing = [f"Programs are missing: as root, apt-get install {' '.join(packages)}"] if packages else []
-    missing += rootless.requirements()
+    missing += user_namespace.requirements()
     if not missing:
         try:
-            rootless.enter(command, cache() / "labs/default")
-        except rootless.RootlessError as error:
+            user_namespace.enter(command, cache() / "labs/default")
+        except user_namespace.RootlessError as error:
             missing.append(str(error))
     return missing
 
@@ -85,7 +85,7 @@ def requirements() -> list[str]:
             "Only root starts simulated Macs, which an ordinary user is in a namespace of his own: run it with "
             "python -m tests.simulated_mac.rootless COMMAND, or with sudo"
         )
-        missing += rootless.requirements()
+        missing += user_namespace.requirements()
     elif not packages:
         probe = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "mount", "--make-rprivate", "/"]
         done = subprocess.run(probe, capture_output=True, text=True)
@@ -107,7 +107,7 @@ class Lab:
         self.owned = _directory is None
         self.directory = _directory or cache() / "labs" / secrets.token_hex(4)
         self.guest_directory = guest_directory or cache().parent / "guest"
-        self.tier = "rootless" if rootless.inside() else "network"
+        self.tier = "rootless" if user_namespace.inside() else "network"
         self.network = Network(-1)
         self.port = 0
         self._lifeline: int | None = None
