@@ -86,10 +86,12 @@ def _explain(lab: Lab, macs: list[SimulatedMac], installer: str) -> None:
     config = write_ssh_config(lab)
     hosts = ",".join(mac.name for mac in macs)
     options = f"-F {config}"
+    # Without root the Macs' network is one of the user's own; ssh finds its way in, pyinfra has to be started in there.
+    inside = ".venv/bin/python -m tests.simulated_mac.rootless " if lab.tier == "rootless" else ""
     print(
         f"ssh:      ssh {options} {macs[0].name}\n"
-        f"pyinfra:  pyinfra --data ssh_config_file={config} {hosts} exec -- sw_vers\n"
-        f"Ansible:  ansible-playbook -i {hosts}, --ssh-common-args={shlex.quote(options)} PLAYBOOK\n"
+        f"pyinfra:  {inside}pyinfra --data ssh_config_file={config} {hosts} exec -- sw_vers\n"
+        f"Ansible:  {inside}ansible-playbook -i {hosts}, --ssh-common-args={shlex.quote(options)} PLAYBOOK\n"
         f"          (the Macs have no Python, as real ones: gather_facts: false, and raw)\n"
         f"Nix's installer is at {installer}"
     )
