@@ -11,7 +11,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.context import host
 from typing_extensions import override
 
-from ..operations._host import who
+from ..plugin_utils.controller import who
 from ..plugin_utils.resources.linux_builder import desired
 from ..plugin_utils.session import Session, SessionError
 
@@ -43,7 +43,7 @@ class LinuxBuilder(FactBase[BuilderState | None]):
         if wrong:
             # A fact that raises ends the run for every host (facts/pyinfra §0): a command that fails is this host's.
             return StringCommand("printf", QuoteString("%s\n"), *map(QuoteString, map(str, wrong)), ">&2;", "false")
-        self._session = Session(resources, who())
+        self._session = Session(resources, who("pyinfra"))
         return StringCommand("/bin/sh", "-c", QuoteString(self._session.probe()))
 
     @override

@@ -8,8 +8,6 @@ their share of that; and nothing that a Mac answers is raised further than here.
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 import time
 import traceback
@@ -25,28 +23,25 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 
+from ..plugin_utils.controller import who
 from ..plugin_utils.outcome import Outcome
+from ..plugin_utils.parameters import by_itself
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
-from ..plugin_utils.session import Session, SessionError
+from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
 
-PROBE_LIMIT = 120
 STILL_AT_IT = 5
 
 RESULTS: dict[str, tuple[Outcome, str]] = {}
 """How it stands with each host of this run, with a remark, for whoever reports on the whole fleet."""
 
 
-def who() -> str:
-    """Who runs this, for the lock on the Mac."""
-    return f"{getpass.getuser()}@{socket.gethostname()} (pyinfra, pid {os.getpid()})"
-
-
-def begin(host: Host, resources: Sequence[Resource]) -> Session:
+def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
     """A session that has asked its Mac, in one round trip; or that has failed, and says why."""
-    session = Session(resources, who())
+    session = Session(resources, who("pyinfra"), wrong)
     with confined(host, session):
         _without_delay(host)
-        _carry(host, session, session.probe(), PROBE_LIMIT)
+        for script in session.converge(dry=True):
+            _carry(host, session, script.text, script.limit)
     return session
 
 
@@ -205,14 +200,14 @@ def _without_delay(host: Host) -> None:
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def converge(resource: Resource) -> Generator[PyinfraCommand, None, None]:
+def converge(kind: type[Resource], **parameters: Any) -> Generator[PyinfraCommand, None, None]:
     """One resource by itself: ask, compare, make the changes, and read back. What a single operation yields."""
     host = context.host
-    session = begin(host, (resource,))
+    session = begin(host, *by_itself(kind, parameters))
     if session.failure:
         yield FunctionCommand(_failed, (), {})
         return
-    yield from replay(host, session, resource)
+    yield from replay(host, session, session.resources[-1])
     if session.made and not session.failure:
         yield FunctionCommand(_release, (session,), {})
 

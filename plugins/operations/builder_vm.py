@@ -8,15 +8,14 @@ from collections.abc import Generator
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.operation import operation
 
-from ..plugin_utils.resources.builder_vm import CERTIFICATES, BuilderVm
-from ..plugin_utils.size import Size
+from ..plugin_utils.resources.builder_vm import BuilderVm
 from ._host import converge
 
 
 @operation()
 def builder_vm(
-    nixpkgs: str,
-    host_key: str,
+    nixpkgs: str | None = None,
+    host_key: str | None = None,
     cores: int = 4,
     memory: str = "6GiB",
     disk: str = "60GiB",
@@ -24,14 +23,14 @@ def builder_vm(
     key: str = "/etc/nix/builderfleet_ed25519",
     label: str = "org.builderfleet.linux-builder",
     alias: str = "builderfleet",
-    certificates: str = CERTIFICATES,
+    certificates: str = "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt",
     present: bool = True,
 ) -> Generator[PyinfraCommand, None, None]:
     """
     Realise nixpkgs' ``darwin.linux-builder`` with the host's settings made to measure; launchd_daemon runs it.
 
-    + nixpkgs: a locked flake reference
-    + host_key: the line of the guest's public host key
+    + nixpkgs: a locked flake reference; none means the one that is pinned here
+    + host_key: the line of the guest's public host key; none means the stock builder's
     + cores: processor cores
     + memory: a size such as ``6GiB``
     + disk: the most that its disk may grow to, a size
@@ -51,17 +50,16 @@ def builder_vm(
         builder_vm(name="Builder VM", nixpkgs="github:NixOS/nixpkgs/<revision>", host_key=KEY, cores=4, memory="6GiB", _sudo=True)
     """
     yield from converge(
-        BuilderVm(
-            nixpkgs=nixpkgs,
-            host_key=host_key,
-            cores=cores,
-            memory=Size.parse(memory),
-            disk=Size.parse(disk),
-            port=port,
-            key=key,
-            label=label,
-            alias=alias,
-            certificates=certificates,
-            present=present,
-        )
+        BuilderVm,
+        nixpkgs=nixpkgs,
+        host_key=host_key,
+        cores=cores,
+        memory=memory,
+        disk=disk,
+        port=port,
+        key=key,
+        label=label,
+        alias=alias,
+        certificates=certificates,
+        present=present,
     )

@@ -56,17 +56,16 @@ def launchd_daemon(
         )
     """
     yield from converge(
-        LaunchdDaemon(
-            label=label,
-            program_arguments=tuple(program_arguments or ()),
-            environment=environment or {},
-            working_directory=working_directory,
-            log=log,
-            run_at_load=run_at_load,
-            keep_alive=keep_alive,
-            exit_timeout=exit_timeout,
-            answers_on=answers_on,
-            start_limit=start_limit,
-            present=present,
-        )
+        LaunchdDaemon,
+        label=label,
+        program_arguments=program_arguments,
+        environment=environment,
+        working_directory=working_directory,
+        log=log,
+        run_at_load=run_at_load,
+        keep_alive=keep_alive,
+        exit_timeout=exit_timeout,
+        answers_on=answers_on,
+        start_limit=start_limit,
+        present=present,
     )

@@ -32,4 +32,8 @@ def linux_build(
 
         linux_build(name="The builder builds", system="aarch64-linux", _sudo=True)
     """
-    yield from converge(LinuxBuild(system=system, stamp=stamp))
+    yield from converge(
+        LinuxBuild,
+        system=system,
+        stamp=stamp,
+    )

@@ -15,9 +15,9 @@ from pyinfra.context import host
 
 from ..plugin_utils.resource import Resource
 from ..plugin_utils.resources.linux_build import proof
-from ..plugin_utils.resources.linux_builder import desired, refusals
-from ..plugin_utils.session import Session, SessionError
-from ._host import begin, confined, release, replay, who
+from ..plugin_utils.resources.linux_builder import desired
+from ..plugin_utils.session import Session
+from ._host import begin, release, replay
 
 
 @deploy("Linux builder")
@@ -46,18 +46,7 @@ def linux_builder() -> None:
 
 def _prepare() -> Session:
     """Check the variables, ask the Mac, and refuse what is wrong for it, before anything is touched."""
-    resources, wrong = desired(host.data.dict())
-    if wrong:
-        session = Session((), who())
-        with confined(host, session):
-            raise SessionError("\n".join(map(str, wrong)))
-    else:
-        session = begin(host, resources)
-    if not session.failure:
-        with confined(host, session):
-            refused = refusals(session)
-            if refused:
-                raise SessionError("\n".join(map(str, refused)))
+    session = begin(host, *desired(host.data.dict()))
     if session.failure:
         host.state.fail_hosts({_real(host)})
     return session

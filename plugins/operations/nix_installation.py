@@ -14,17 +14,17 @@ from ._host import converge
 
 @operation()
 def nix_installation(
-    version: str,
-    source: str,
-    sha256: str,
+    version: str | None = None,
+    source: str | None = None,
+    sha256: str | None = None,
     extra_conf: tuple[str, ...] = (),
     present: bool = True,
 ) -> Generator[PyinfraCommand, None, None]:
     """
     Have Nix on the Mac: installed by the NixOS nix-installer where there is none, adopted where there is one.
 
-    + version: the installer's release, which carries the Nix of the same number
-    + source: where the Mac gets the installer: a URL, or the path of a file that is on it
+    + version: the installer's release, which carries the Nix of the same number; none means the one that is pinned here
+    + source: where the Mac gets the installer: a URL, or the path of a file that is on it; ``{version}`` stands for version
     + sha256: the SHA-256 of the installer, checked on the Mac before any of it runs
     + extra_conf: lines for nix.conf, for a Nix that is installed now
     + present: False uninstalls Nix and deletes its store
@@ -44,5 +44,10 @@ def nix_installation(
         )
     """
     yield from converge(
-        NixInstallation(version=version, source=source, sha256=sha256, extra_conf=tuple(extra_conf), present=present)
+        NixInstallation,
+        version=version,
+        source=source,
+        sha256=sha256,
+        extra_conf=extra_conf,
+        present=present,
     )

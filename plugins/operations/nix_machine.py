@@ -53,15 +53,14 @@ def nix_machine(
         )
     """
     yield from converge(
-        NixMachine(
-            uri=uri,
-            systems=tuple(systems or ()),
-            ssh_key=ssh_key,
-            max_jobs=max_jobs,
-            speed_factor=speed_factor,
-            supported_features=tuple(supported_features or ()),
-            mandatory_features=tuple(mandatory_features or ()),
-            host_key=host_key,
-            present=present,
-        )
+        NixMachine,
+        uri=uri,
+        systems=systems,
+        ssh_key=ssh_key,
+        max_jobs=max_jobs,
+        speed_factor=speed_factor,
+        supported_features=supported_features,
+        mandatory_features=mandatory_features,
+        host_key=host_key,
+        present=present,
     )

@@ -33,4 +33,9 @@ def nix_setting(
 
         nix_setting(name="Keep outputs", setting="keep-outputs", value="true", _sudo=True)
     """
-    yield from converge(NixSetting(name=setting, value=value, present=present))
+    yield from converge(
+        NixSetting,
+        setting=setting,
+        value=value,
+        present=present,
+    )

@@ -41,4 +41,10 @@ def ssh_host(
             _sudo=True,
         )
     """
-    yield from converge(SshHost(alias=alias, file=file, options=tuple((options or {}).items()), present=present))
+    yield from converge(
+        SshHost,
+        alias=alias,
+        file=file,
+        options=options,
+        present=present,
+    )

@@ -33,4 +33,9 @@ def ssh_keypair(
 
         ssh_keypair(name="Key of the builder's client", path="/etc/nix/builder_key", _sudo=True)
     """
-    yield from converge(SshKeypair(path=path, comment=comment, present=present))
+    yield from converge(
+        SshKeypair,
+        path=path,
+        comment=comment,
+        present=present,
+    )

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .asking import Answers, Question
+
+INTERNAL: Mapping[str, bool] = {"internal": True}
+"""The metadata of a resource's field that only other resources set: it is no parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,15 @@ class Resource(Protocol):
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         """What has to happen, in order; nothing on a Mac that is as desired. Raises Unknown."""
+        ...
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """A resource that may be wrong for a Mac altogether: what it refuses stops the run before anything is touched."""
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """What is wrong. Raises Unknown."""
         ...
 
 

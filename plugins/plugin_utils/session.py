@@ -4,24 +4,27 @@
 A session does no I/O. A front end carries its scripts to the Mac and what came back to the session:
 
     session = Session(resources, who="admin@controller")
-    session.hear(run(session.probe()))          # one round trip; a converged Mac needs no more
-    while step := session.next():               # the first thing that has to happen, or None
-        session.hear(run(session.apply(step)))  # act and ask again, in one round trip
+    for script in session.converge():  # ask, then act and ask again: one round trip each; a converged Mac needs one
+        session.take(*run(script))
+    session.outcome(), session.remark()
 
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import shell
 from .asking import Answers, Probe, Question, Unknown, probe_of
 from .outcome import Outcome
-from .resource import Blocked, Change, Plan, Resource, Step
+from .resource import Blocked, Change, Demanding, Plan, Resource, Step
 from .transcript import Transcript, TranscriptError
+
+PROBE_LIMIT = 120
+"""Seconds after which a front end gives up on a script that only asks."""
 
 MOST_STALE = 3
 """How often a run looks again when a file changed under its hands (a script of a run that died was still at it, say)."""
@@ -35,12 +38,22 @@ class SessionError(Exception):
         self.outcome = outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a front end carries to a Mac: the text for `/bin/sh -s`, its limit in seconds, and the change that it makes."""
+
+    text: str
+    limit: int
+    change: Change | None = None
+
+
 @dataclass(slots=True)
 class Session:
     """What was asked of a Mac, what it answered, and what was done to it."""
 
     resources: Sequence[Resource]
     who: str
+    wrong: Sequence[object] = ()  # what is wrong with the variables or parameters: nothing is asked then
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     made: list[Change] = field(default_factory=list)
     failure: SessionError | None = None
@@ -99,6 +112,46 @@ class Session:
             raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
         if change:
             self.made.append(change)
+
+    def refuse(self) -> None:
+        """Raises SessionError when desired state is wrong for the Mac that answered, or when that cannot be told."""
+        try:
+            refused = [
+                str(each)
+                for resource in self.resources
+                if isinstance(resource, Demanding)
+                for each in resource.refusals(self.answers)
+            ]
+        except Unknown as unknown:
+            raise SessionError(f"could not tell what kind of Mac this is: {unknown}") from unknown
+        if refused:
+            raise SessionError("\n".join(refused))
+
+    def converge(self, dry: bool = False) -> Iterator[Script]:
+        """The whole conversation: scripts to carry to the Mac, each answered by `take`, until nothing is left to do.
+
+        Where it goes wrong it ends, and `failure` says why. A `dry` one asks and refuses, and changes nothing.
+        """
+        try:
+            if self.wrong:
+                raise SessionError("\n".join(map(str, self.wrong)))
+            yield Script(self.probe(), PROBE_LIMIT)
+            if not self.failure:
+                self.refuse()
+            for resource in () if dry else self.resources:
+                while not self.failure and (change := self.next(resource)):
+                    yield Script(self.apply(change), change.limit, change)
+            if self.made and not self.failure:
+                yield Script(self.release(), PROBE_LIMIT)
+        except SessionError as error:
+            self.failure = error
+
+    def take(self, text: str, errors: str = "") -> None:
+        """Hear what a script of the conversation printed; where that is a failure, it is kept."""
+        try:
+            self.hear(text, errors)
+        except SessionError as error:
+            self.failure = error
 
     def steps(self, resource: Resource) -> tuple[Step, ...]:
         """What has to happen for one resource, as things are now. Raises SessionError when that cannot be told."""

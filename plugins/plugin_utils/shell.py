@@ -32,8 +32,14 @@ def encode(data: bytes) -> str:
 
 
 def wrap(body: str) -> str:
-    """A script for ``/bin/sh -s``: parsed as a whole before it runs, and with nothing to read."""
-    return f"PATH={PATH} LC_ALL=C; export PATH LC_ALL; umask 022\n(\n{body.strip()}\n) </dev/null\n"
+    """A script for ``/bin/sh -s``: parsed as a whole before it runs, and with nothing to read.
+
+    It never ends with 255: that is ssh's own word for a lost connection (`facts/ansible §1.2`).
+    """
+    return (
+        f"PATH={PATH} LC_ALL=C; export PATH LC_ALL; umask 022\n(\n{body.strip()}\n) </dev/null\n"
+        "status=$?; [ $status -ne 255 ] || status=254; exit $status\n"
+    )
 
 
 def here(data: bytes) -> str:

@@ -241,6 +241,8 @@ VARIABLES: tuple[Variable, ...] = (
     ),
 )
 
+DEFAULTS: Mapping[str, Any] = {variable.name: variable.default for variable in VARIABLES}
+
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
 
 

@@ -27,7 +27,7 @@ from tests.unit.answers import (
 from tests.unit.sandbox import Sandbox
 
 NAME = "builders-use-substitutes"
-WANTED, UNWANTED = NixSetting(name=NAME, value="true"), NixSetting(name=NAME, value="true", present=False)
+WANTED, UNWANTED = NixSetting(setting=NAME, value="true"), NixSetting(setting=NAME, value="true", present=False)
 CONF, CUSTOM = NIX_CONF.path, CUSTOM_CONF.path
 SET, SET_CUSTOM = f"set {NAME} in {CONF}", f"set {NAME} in {CUSTOM}"
 BACK, BACK_CUSTOM = f"put {NAME} in {CONF} back as it was", f"put {NAME} in {CUSTOM} back as it was"
@@ -192,8 +192,8 @@ class Mac:
         return (self.sandbox / CONF).read_text()
 
 
-BUILDERS = NixSetting(name="builders", value="ssh://x;@/etc/nix/machines")
-NO_BUILDERS = NixSetting(name="builders", value="ssh://x;@/etc/nix/machines", present=False)
+BUILDERS = NixSetting(setting="builders", value="ssh://x;@/etc/nix/machines")
+NO_BUILDERS = NixSetting(setting="builders", value="ssh://x;@/etc/nix/machines", present=False)
 MINE = f"# mine\n{NAME} = false\nbuilders = ssh://x\n"
 
 
@@ -210,7 +210,7 @@ def test_it_is_set_and_the_daemon_restarted_once_it_answers(sandbox: Sandbox) ->
 def test_what_nix_refuses_is_not_installed(sandbox: Sandbox) -> None:
     mac = Mac(sandbox)
     mac.conf("bad\n" + STOCK)
-    (change,) = Case("", NixSetting(name="builders", value="ssh://bad"), {**mac.world(), NIX_CONF: file("")}).changes()
+    (change,) = Case("", NixSetting(setting="builders", value="ssh://bad"), {**mac.world(), NIX_CONF: file("")}).changes()
     mac.conf("")
     ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
     assert ran.returncode == 1

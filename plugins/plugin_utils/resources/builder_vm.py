@@ -28,6 +28,7 @@ from ..questions.nix import NIX
 from ..resource import Change, Step
 from ..shell import STATE_DIRECTORY, encode, quote
 from ..size import Size
+from ..variables import DEFAULTS
 
 DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
@@ -36,7 +37,7 @@ DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
 KNOWN_HOSTS = File(f"{DIRECTORY}/known_hosts")
 PUBLIC_KEY = File(f"{KEYS}/builder_ed25519.pub")
 ROOTS = "/nix/var/nix/gcroots/builderfleet"
-CERTIFICATES = "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt"
+_MEMORY, _DISK = Size.parse(DEFAULTS["linux_builder_memory"]), Size.parse(DEFAULTS["linux_builder_disk"])
 _OWN_DIRECTORIES = (Metadata(DIRECTORY), Metadata(KEYS))
 
 # SIGTERM to the start script, which asks the guest to shut down; launchd starts it again. It takes the time that a
@@ -89,16 +90,16 @@ class BuilderVm:
     `certificates` is the bundle of CA certificates that the guest trusts, `host_key` the line of its public host key.
     """
 
-    nixpkgs: str = ""
-    cores: int = 1
-    memory: Size | None = None
-    disk: Size | None = None
-    port: int = 31022
+    nixpkgs: str = DEFAULTS["linux_builder_nixpkgs"]
+    cores: int = DEFAULTS["linux_builder_cores"]
+    memory: Size = _MEMORY
+    disk: Size = _DISK
+    port: int = DEFAULTS["linux_builder_port"]
     key: str = "/etc/nix/builderfleet_ed25519"
     label: str = "org.builderfleet.linux-builder"
     alias: str = "builderfleet"
-    host_key: str = ""
-    certificates: str = CERTIFICATES
+    host_key: str = DEFAULTS["linux_builder_host_key"]
+    certificates: str = DEFAULTS["linux_builder_certificates"]
     present: bool = True
 
     @property
@@ -107,7 +108,6 @@ class BuilderVm:
 
     def expression(self) -> str:
         """What is built: the host's half of the VM. `mkOverride 10` wins whether or not nixpkgs forces its own."""
-        assert self.memory is not None and self.disk is not None
         return f"""let
   nixpkgs = builtins.getFlake "{self.nixpkgs}";
   builder = nixpkgs.legacyPackages.${{builtins.currentSystem}}.darwin.linux-builder.override {{

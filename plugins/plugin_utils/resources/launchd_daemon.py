@@ -21,7 +21,7 @@ from ..formats import plist
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
 from ..questions.launchd import LaunchdJob, Loaded
 from ..questions.network import Greeting
-from ..resource import Change, Step
+from ..resource import INTERNAL, Change, Step
 from ..shell import quote
 
 FINGERPRINT = "BUILDERFLEET_DEFINITION"
@@ -94,7 +94,7 @@ class LaunchdDaemon:
     exit_timeout: int = 20
     answers_on: int | None = None
     start_limit: int = 180
-    follows: str = ""
+    follows: str = field(default="", metadata=INTERNAL)
     present: bool = True
 
     @property

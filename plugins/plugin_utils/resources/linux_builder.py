@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ..asking import Unknown
-from ..resource import Refused, Resource
-from ..session import Session, SessionError
+from ..resource import Resource
 from ..variables import WrongVariable, values
 from .builder_vm import DIRECTORY, KNOWN_HOSTS, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
 from .launchd_daemon import LaunchdDaemon
@@ -29,13 +27,29 @@ SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
 
 
-def desired(given: Mapping[str, Any]) -> tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]:
-    """The resources that variables ask for, in their order; or what is wrong with the variables."""
+PHASES = ("nix", "key", "vm", "daemon", "ssh", "machine", "cleanup", "build")
+"""The parts of the whole, in their order; Ansible's tags are named after them."""
+
+
+def desired(
+    given: Mapping[str, Any], phases: Collection[str] = PHASES
+) -> tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]:
+    """The resources that variables ask for, in their order; or what is wrong with the variables.
+
+    Of `phases` alone, where some are named; what a Mac must be is asked in any case.
+    """
     value, wrong = values(given)
-    wrong = wrong or tuple(_contradictions(value))
+    wrong = wrong or tuple(_contradictions(value)) or tuple(_unknown(phases))
     if wrong:
         return (), wrong
-    return (_present(value) if value["linux_builder_state"] == "present" else _absent(value)), ()
+    phased = _present(value) if value["linux_builder_state"] == "present" else _absent(value)
+    return tuple(resource for phase, resource in phased if not phase or phase in phases), ()
+
+
+def _unknown(phases: Collection[str]) -> Iterator[WrongVariable]:
+    for phase in phases:
+        if phase not in PHASES:
+            yield WrongVariable("phases", phase, f"there is no such phase; they are {', '.join(PHASES)}")
 
 
 def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
@@ -51,7 +65,7 @@ def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
         )
 
 
-def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
+def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     vm = BuilderVm(
         nixpkgs=value["linux_builder_nixpkgs"],
         cores=value["linux_builder_cores"],
@@ -68,7 +82,8 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
         system=(value["linux_builder_systems"] or ("",))[0],
         stamp=secrets.token_hex(8) if value["linux_builder_build"] == "always" else "",
     )
-    return (
+    yield (
+        "",
         MacRequirements(
             cores=value["linux_builder_cores"],
             memory=value["linux_builder_memory"],
@@ -77,11 +92,14 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
             nixpkgs_release=value["linux_builder_nixpkgs_release"],
             installer_sha256=value["nix_installer_sha256"],
         ),
-        _nix(value),
-        # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
-        NixSetting(name="builders-use-substitutes", value="true", present=value["linux_builder_use_substitutes"]),
-        SshKeypair(path=KEY),
-        vm,
+    )
+    yield "nix", _nix(value)
+    # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
+    yield "nix", _substitutes(value["linux_builder_use_substitutes"])
+    yield "key", SshKeypair(path=KEY)
+    yield "vm", vm
+    yield (
+        "daemon",
         LaunchdDaemon(
             label=LABEL,
             program_arguments=("/bin/sh", WRAPPER),
@@ -92,7 +110,10 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
             start_limit=value["linux_builder_start_limit"],
             follows=vm.wrapper(),
         ),
-        SshHost(alias=ALIAS, file=SSH_FILE, options=_ssh_options(value)),
+    )
+    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=_ssh_options(value))
+    yield (
+        "machine",
         NixMachine(
             uri=URI,
             systems=value["linux_builder_systems"],
@@ -102,31 +123,34 @@ def _present(value: Mapping[str, Any]) -> tuple[Resource, ...]:
             supported_features=value["linux_builder_features"],
             host_key=value["linux_builder_host_key"],
         ),
-        FormerBuilderVms(keep=vm.root),
-        *(() if value["linux_builder_build"] == "never" else (build,)),
     )
+    yield "cleanup", FormerBuilderVms(keep=vm.root)
+    if value["linux_builder_build"] != "never":
+        yield "build", build
 
 
-def _absent(value: Mapping[str, Any]) -> tuple[Resource, ...]:
+def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     """The same in the opposite order; the state directory, which remembers what was there before, goes last."""
-    nix = (_nix(value),) if value["nix_state"] == "absent" else ()
-    return (
-        MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False),
-        NixSetting(name="builders-use-substitutes", value="true", present=False),
-        NixMachine(uri=URI, present=False),
-        LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=60, present=False),
-        SshHost(alias=ALIAS, file=SSH_FILE, present=False),
-        BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False),
-        SshKeypair(path=KEY, present=False),
-        *nix,
-        NoStateDirectory(),
-    )
+    yield "", MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False)
+    yield "nix", _substitutes(False)
+    yield "machine", NixMachine(uri=URI, present=False)
+    yield "daemon", LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=60, present=False)
+    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
+    yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
+    yield "key", SshKeypair(path=KEY, present=False)
+    if value["nix_state"] == "absent":
+        yield "nix", _nix(value)
+    yield "cleanup", NoStateDirectory()
+
+
+def _substitutes(present: bool) -> NixSetting:
+    return NixSetting(setting="builders-use-substitutes", value="true", present=present)
 
 
 def _nix(value: Mapping[str, Any]) -> NixInstallation:
     return NixInstallation(
         version=value["nix_installer_version"],
-        source=value["nix_installer_source"].replace("{version}", value["nix_installer_version"]),
+        source=value["nix_installer_source"],
         sha256=value["nix_installer_sha256"],
         extra_conf=value["nix_extra_conf"],
         present=value["nix_state"] == "present",
@@ -148,16 +172,3 @@ def _ssh_options(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("ServerAliveInterval", "15"),
         ("ServerAliveCountMax", "4"),
     )
-
-
-def refusals(session: Session) -> tuple[Refused, ...]:
-    """What is wrong with the desired state for the Mac that answered. Raises SessionError when that cannot be told."""
-    try:
-        return tuple(
-            refused
-            for resource in session.resources
-            if isinstance(resource, MacRequirements)
-            for refused in resource.refusals(session.answers)
-        )
-    except Unknown as unknown:
-        raise SessionError(f"could not tell what kind of Mac this is: {unknown}") from unknown

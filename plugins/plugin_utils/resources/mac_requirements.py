@@ -27,6 +27,39 @@ _PEERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RootOnMac:
+    """What every resource needs: that it is a Mac, and that the session is root's. It changes nothing."""
+
+    @property
+    def title(self) -> str:
+        return "Mac"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield Mac()
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """What is wrong with the host or the session. Raises Unknown."""
+        mac = answers[Mac()]
+        if mac.kernel != "Darwin":
+            yield Refused(
+                "host",
+                mac.kernel,
+                f"this is no Mac: its kernel is {mac.kernel}",
+                "Run `./rollout` to try builderfleet against a simulated Mac, or name Macs in the inventory",
+            )
+        elif mac.uid != 0:
+            yield Refused(
+                "become",
+                False,
+                f"the session has uid {mac.uid}, not root",
+                "Use sudo (pyinfra: _sudo=True, Ansible: become: true)",
+            )
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        yield from ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacRequirements:
     """A Mac that can run the builder that is asked for. It changes nothing: it refuses, or needs a person.
@@ -52,17 +85,8 @@ class MacRequirements:
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """What is wrong with the desired state for this Mac. Raises Unknown."""
         mac = answers[Mac()]
-        if mac.kernel != "Darwin":
-            yield Refused(
-                "host",
-                mac.kernel,
-                f"this is no Mac: its kernel is {mac.kernel}",
-                "Run `./rollout` to try builderfleet against a simulated Mac, or name Macs in the inventory",
-            )
-            return
-        if mac.uid != 0:
-            yield Refused("become", False, f"the session has uid {mac.uid}, not root", "Use sudo (pyinfra: _sudo=True)")
-        if not self.present:
+        yield from RootOnMac().refusals(answers)
+        if mac.kernel != "Darwin" or not self.present:
             return
         yield from self._of_the_mac(mac)
         yield from self._of_the_size(mac)

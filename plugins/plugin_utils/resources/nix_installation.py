@@ -23,6 +23,7 @@ from ..questions.mac import Mac
 from ..questions.nix import NixVersion
 from ..resource import Blocked, Change, Step
 from ..shell import STATE_DIRECTORY, quote
+from ..variables import DEFAULTS
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
@@ -53,12 +54,13 @@ def plist_of(label: str) -> Metadata:
 class NixInstallation:
     """A Nix installation. `source` is a URL (https, or http for a mirror that the hash makes safe) or a path on the Mac.
 
-    `sha256` is that of the installer's bytes, in hexadecimal. `extra_conf` holds lines for nix.conf.
+    In it `{version}` stands for the version. `sha256` is that of the installer's bytes, in hexadecimal. `extra_conf` holds
+    lines for nix.conf.
     """
 
-    version: str = ""
-    source: str = ""
-    sha256: str = ""
+    version: str = DEFAULTS["nix_installer_version"]
+    source: str = DEFAULTS["nix_installer_source"]
+    sha256: str = DEFAULTS["nix_installer_sha256"]
     extra_conf: tuple[str, ...] = ()
     present: bool = True
 
@@ -157,7 +159,7 @@ class NixInstallation:
         return f"""
 folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
-source={quote(self.source)} pinned={quote(self.sha256)}
+source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
 {get} || fail "cannot get the installer from $source"
 is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 [ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \

@@ -48,7 +48,7 @@ class NixMachine:
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (MACHINES, Mac(), NixConfiguration(), LEDGER, PARENT)
-        yield from NixSetting(name="builders").questions()
+        yield from NixSetting(setting="builders").questions()
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         found = answers[MACHINES]
@@ -101,7 +101,7 @@ class NixMachine:
         if _INCLUDE in machines.inline_builders(builders):
             return None
         # Without a blank before the @: parsers before 2.24.15 drop the include silently when there is one.
-        return NixSetting(name="builders", value=f"{builders};{_INCLUDE}" if builders else _INCLUDE)
+        return NixSetting(setting="builders", value=f"{builders};{_INCLUDE}" if builders else _INCLUDE)
 
     def _remove(self, answers: Answers, found: Found) -> Iterator[Step]:
         entry = ledger(answers).files.get(MACHINES.path)
@@ -114,7 +114,7 @@ class NixMachine:
             )
         inline = answers[NixConfiguration()].settings.get("builders", "")
         if inline == _INCLUDE or inline.endswith(f";{_INCLUDE}"):
-            yield from NixSetting(name="builders", value=inline, present=False).changes(answers)
+            yield from NixSetting(setting="builders", value=inline, present=False).changes(answers)
 
 
 def _is_plain(found: Found) -> bool:

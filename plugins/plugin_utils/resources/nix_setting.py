@@ -59,15 +59,15 @@ rm -f {RESTART_DUE.path}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NixSetting:
-    """The setting `name` with the value `value` (words joined by one space, as Nix does)."""
+    """The setting `setting` with the value `value` (words joined by one space, as Nix does)."""
 
-    name: str
+    setting: str
     value: str = ""
     present: bool = True
 
     @property
     def title(self) -> str:
-        return f"Nix setting {self.name}"
+        return f"Nix setting {self.setting}"
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (NIX_CONF, CUSTOM_CONF, NixConfiguration(), RESTART_DUE, LEDGER, PARENT)
@@ -83,7 +83,7 @@ class NixSetting:
     def _converge(self, answers: Answers) -> Iterator[Step]:
         configuration = answers[NixConfiguration()]
         wanted = " ".join(self.value.split())
-        if configuration.settings.get(self.name) == wanted:
+        if configuration.settings.get(self.setting) == wanted:
             return
         file = self._file(answers)
         found = answers[file]
@@ -95,7 +95,7 @@ class NixSetting:
         if foreign is not None:
             yield foreign
             return
-        data = nix_conf.with_setting(_without_broken(now, self.name), self.name, wanted)
+        data = nix_conf.with_setting(_without_broken(now, self.setting), self.setting, wanted)
         if data != now:
             yield self._edit(answers, file, data)
         elif configuration.installed:
@@ -106,9 +106,9 @@ class NixSetting:
         now = found.content or b""
         due = f"{directories(answers)}: > {RESTART_DUE.path}; /bin/sync\n"
         check = _TRY.replace("NAME", file.path.rsplit("/", 1)[1])
-        former = {self.name: nix_conf.written_value(now, self.name)}
+        former = {self.setting: nix_conf.written_value(now, self.setting)}
         return Change(
-            f"set {self.name} in {file.path}",
+            f"set {self.setting} in {file.path}",
             due + edited(answers, file, data, check=check, former=former) + RESTART_DAEMON,
             (diff(file.path, found, found.with_content(data)),),
             limit=300,
@@ -126,7 +126,7 @@ class NixSetting:
         """Lines of others that Nix does not read: reported, never touched. Ours are put right."""
         for file in dict.fromkeys((NIX_CONF, self._file(answers))):
             for problem in nix_conf.syntax_errors(answers[file].content or b""):
-                if not _is_ours(problem.text, self.name):
+                if not _is_ours(problem.text, self.setting):
                     return Blocked(
                         f"{file.path}, line {problem.line}: {problem.text.strip()!r}: {problem.reason}; no nix command "
                         "works on this Mac until that is put right",
@@ -135,31 +135,31 @@ class NixSetting:
         return None
 
     def _overridden(self, file: File, configuration: Configuration) -> Blocked:
-        seen = configuration.error or f"{self.name} = {configuration.settings.get(self.name, '')}"
+        seen = configuration.error or f"{self.setting} = {configuration.settings.get(self.setting, '')}"
         return Blocked(
-            f"{file.path} sets {self.name} = {self.value}, but what is in effect is: {seen}",
+            f"{file.path} sets {self.setting} = {self.value}, but what is in effect is: {seen}",
             "Another line or file that Nix reads later overrides it: look for it in /etc/nix and run again",
         )
 
     def _foreign(self, file: File, found: Found) -> Blocked:
         return Blocked(
             f"{file.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
-            f"Set {self.name} = {self.value} with that tool",
+            f"Set {self.setting} = {self.value} with that tool",
         )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
         for file in (CUSTOM_CONF, NIX_CONF):
             entry = ledger(answers).files.get(file.path)
             found = answers[file]
-            if entry is None or self.name not in entry.former or found.kind not in (Kind.FILE, Kind.ABSENT):
+            if entry is None or self.setting not in entry.former or found.kind not in (Kind.FILE, Kind.ABSENT):
                 continue
             now = found.content or b""
-            ours = nix_conf.value(now, self.name) == " ".join(self.value.split())
-            without = nix_conf.without_setting(now, self.name, entry.former[self.name]) if ours else now
-            script = taken_back(answers, file, without, self.name)
+            ours = nix_conf.value(now, self.setting) == " ".join(self.value.split())
+            without = nix_conf.without_setting(now, self.setting, entry.former[self.setting]) if ours else now
+            script = taken_back(answers, file, without, self.setting)
             restart = RESTART_DAEMON if answers[NixConfiguration()].installed else f"rm -f {RESTART_DUE.path}\n"
             yield Change(
-                f"put {self.name} in {file.path} back as it was",
+                f"put {self.setting} in {file.path} back as it was",
                 f": > {RESTART_DUE.path}\n{script}{restart}",
                 (diff(file.path, found, found.with_content(without)),),
                 limit=300,
