@@ -26,13 +26,14 @@ from pyinfra.api.state import State, StateStage
 from ..plugin_utils.controller import who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
+from ..plugin_utils.report import Result
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
 
 STILL_AT_IT = 5
 
-RESULTS: dict[str, tuple[Outcome, str]] = {}
-"""How it stands with each host of this run, with a remark, for whoever reports on the whole fleet."""
+RESULTS: dict[str, Result] = {}
+"""How it stands with each host of this run, for whoever reports on the whole fleet."""
 
 
 def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
@@ -51,14 +52,14 @@ def confined(host: Host, session: Session) -> Iterator[None]:
     result = None
     try:
         yield
-        result = session.outcome(), session.remark()
+        result = session.result()
     except SessionError as error:
         session.failure = error
     except Exception as error:
         logger.debug(traceback.format_exc())
         session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
     if session.failure:
-        result = session.failure.outcome, str(session.failure)
+        result = session.result()
         for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
             host.log_styled(line, fg="red", log_func=logger.error)
     if result:

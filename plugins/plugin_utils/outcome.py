@@ -27,6 +27,11 @@ class Outcome(Enum):
     def code(self) -> int:
         return self.value[1]
 
+    @classmethod
+    def named(cls, word: str) -> Outcome:
+        """The outcome of that word."""
+        return next(each for each in cls if each.word == word)
+
 
 WORST_FIRST = (1, 6, 4, 3, 5, 2, 0)
 

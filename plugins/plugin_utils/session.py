@@ -20,6 +20,7 @@ from typing import Any
 from . import shell
 from .asking import Answers, Probe, Question, Unknown, probe_of
 from .outcome import Outcome
+from .report import Result
 from .resource import Blocked, Change, Demanding, Plan, Resource, Step
 from .transcript import Transcript, TranscriptError
 
@@ -226,6 +227,20 @@ class Session:
         return "\n".join(
             step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
         )
+
+    @property
+    def shown(self) -> tuple[Change, ...]:
+        """The changes that a report shows: those that were made, or else those that would be."""
+        if self.made or self.failure:
+            return tuple(self.made)
+        try:
+            return self.plan().changes
+        except SessionError:
+            return ()
+
+    def result(self) -> Result:
+        """How it stands with this Mac."""
+        return Result(self.outcome(), self.remark())
 
 
 def _last_lines(text: str, count: int = 12) -> str:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How a run of Ansible ended on each Mac: the table, the files and the exit code that pyinfra's front end has as well."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: outcomes
+type: aggregate
+short_description: Says how builderfleet's run ended on each Mac
+description:
+  - Prints a table at the end of a playbook that names for each Mac whether it is converged, changed, would change, needs a
+    reboot or a person, failed, is locked by another run, or was unreachable, and why.
+  - Ends C(ansible-playbook) with the number of the worst outcome, so that nothing to do (0), drift (2) and a failure (1)
+    are told apart. The others are 3 (reboot needed), 4 (needs a person), 5 (unreachable) and 6 (locked).
+  - A playbook that uses nothing of builderfleet is left alone.
+  - Put it last in C(callbacks_enabled), because nothing is called after it.
+requirements:
+  - enable in configuration (C(callbacks_enabled = builderfleet.macos.outcomes))
+options:
+  report_json:
+    description: Path of a file that the outcomes are written to as JSON.
+    type: path
+    env:
+      - name: BUILDERFLEET_REPORT_JSON
+    ini:
+      - section: callback_outcomes
+        key: report_json
+  report_junit:
+    description: Path of a file that the outcomes are written to as JUnit's XML, a test case a Mac.
+    type: path
+    env:
+      - name: BUILDERFLEET_REPORT_JUNIT
+    ini:
+      - section: callback_outcomes
+        key: report_junit
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome, exit_code
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
+    Ledger,
+    Result,
+    as_json,
+    as_junit,
+    not_connected,
+    table,
+)
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Listens to what the tasks of a playbook say, and reports at its end."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "builderfleet.macos.outcomes"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ledger = Ledger()
+        self._others: dict[str, Result] = {}  # what failed that is not ours
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._hear(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        if not self._hear(result) and not ignore_errors:
+            task, said = result.task.get_name(), result.result.get("msg", "and no message")
+            self._others[result.host.get_name()] = Result(Outcome.FAILED, f"{task}: {said}")
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._ledger.add(result.host.get_name(), not_connected(str(result.result.get("msg", "it did not answer"))))
+
+    def _hear(self, result: Any) -> bool:
+        """Take in a result of one of the actions of this collection; whether it was one."""
+        said = result.result
+        if "outcome" not in said or "remark" not in said:
+            return False
+        dry = bool(result.task.check_mode)
+        self._ledger.add(result.host.get_name(), Result(Outcome.named(said["outcome"]), said["remark"]), dry=dry)
+        return True
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        if not self._ledger.results:
+            return
+        for name, result in self._others.items():
+            if stats.summarize(name)["failures"]:  # and not rescued
+                self._ledger.add(name, result)
+        results = self._ledger.results
+        self._display.display("\n" + "\n".join(table(results)))
+        for option, written in (("report_json", as_json), ("report_junit", as_junit)):
+            path = self.get_option(option)
+            if path:
+                Path(path).write_text(written(results), encoding="utf-8")
+        sys.exit(exit_code(each.outcome for each in results.values()))

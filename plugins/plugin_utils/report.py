@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says at its end: how it stands with each Mac, as a table for people and as files for machines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from .outcome import WORST_FIRST, Outcome, exit_code
+
+_NOT_ASLEEP = re.compile(r"authentication|host key|private key|permission denied|incorrect|missing sudo", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended on a Mac; `remark` says what was changed or would be, why it failed, what to do: a line each."""
+
+    outcome: Outcome
+    remark: str = ""
+
+
+Results = Mapping[str, Result]
+"""By the names of the Macs."""
+
+
+class Ledger:
+    """The results of several tasks, put together by Mac."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Result] = {}
+        self._dry: set[str] = set()
+
+    def add(self, name: str, result: Result, *, dry: bool = False) -> None:
+        """One more. What was really done replaces what a dry run said would be; else the worse counts, and all is told."""
+        former = self.results.get(name)
+        if former is None or (name in self._dry and not dry):
+            self.results[name] = result
+        else:
+            remarks = dict.fromkeys((*former.remark.splitlines(), *result.remark.splitlines()))
+            worst = min(former.outcome, result.outcome, key=_rank)
+            self.results[name] = Result(worst, "\n".join(remarks))
+        if dry:
+            self._dry.add(name)
+        else:
+            self._dry.discard(name)
+
+
+def _rank(outcome: Outcome) -> tuple[int, bool]:
+    return WORST_FIRST.index(outcome.code), outcome is Outcome.CONVERGED
+
+
+def not_connected(reason: str) -> Result:
+    """What it means that a Mac could not be connected to: most are asleep or away, but some refuse."""
+    return Result(Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE, reason)
+
+
+def table(results: Results) -> Iterator[str]:
+    """The lines of the table that ends a run."""
+    if not results:
+        return
+    yield "Outcome"
+    names, words = max(map(len, results)), max(len(each.outcome.word) for each in results.values())
+    for name, result in results.items():
+        remark = result.remark
+        if result.outcome is Outcome.CONVERGED:
+            remark = "; ".join(["no changes", *remark.splitlines()])
+        first, *more = remark.split("\n")
+        yield f"  {name:<{names}}  {result.outcome.word:<{words}}  {first}".rstrip()
+        for line in more:
+            yield f"  {'':<{names}}  {'':<{words}}  {line}"
+
+
+def as_json(results: Results) -> str:
+    """The same as JSON: `{"exit_code": 2, "macs": {"anna": {"outcome": "would change", "remarks": ["..."]}}}`."""
+    macs = {
+        name: {"outcome": result.outcome.word, "remarks": result.remark.splitlines()}
+        for name, result in results.items()
+    }
+    return (
+        json.dumps({"exit_code": exit_code(each.outcome for each in results.values()), "macs": macs}, indent=2) + "\n"
+    )
+
+
+def as_junit(results: Results) -> str:
+    """The same as JUnit's XML: a test case a Mac. What is not as desired is a failure, and a Mac that sleeps is skipped."""
+    suite = ElementTree.Element("testsuite", name="builderfleet", tests=str(len(results)))
+    counts = {"failure": 0, "error": 0, "skipped": 0}
+    for name, result in results.items():
+        case = ElementTree.SubElement(suite, "testcase", classname="builderfleet", name=name)
+        kind = _JUNIT.get(result.outcome)
+        if kind is None:
+            ElementTree.SubElement(case, "system-out").text = _printable(f"{result.outcome.word}\n{result.remark}")
+            continue
+        counts[kind] += 1
+        ElementTree.SubElement(case, kind, message=result.outcome.word).text = _printable(result.remark)
+    suite.set("failures", str(counts["failure"]))
+    suite.set("errors", str(counts["error"]))
+    suite.set("skipped", str(counts["skipped"]))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+_JUNIT = {
+    Outcome.FAILED: "error",
+    Outcome.WOULD_CHANGE: "failure",
+    Outcome.REBOOT_NEEDED: "failure",
+    Outcome.NEEDS_PERSON: "failure",
+    Outcome.LOCKED: "failure",
+    Outcome.UNREACHABLE: "skipped",
+}
+
+
+def _printable(text: str) -> str:
+    """Without what XML 1.0 cannot hold."""
+    return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "�", text)
