@@ -49,7 +49,7 @@ class Far(Pyinfra):
         self.inventory = self.inventory.with_name("far.json")
         self.proxy = proxy
 
-    def command(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any], dry: bool) -> list[str]:
+    def write_inventory(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any] | None = None) -> None:
         hosts = {}
         for mac in macs:
             public = mac.read("/etc/ssh/ssh_host_ed25519_key.pub").decode()
@@ -62,9 +62,8 @@ class Far(Pyinfra):
                 "ansible_ssh_private_key_file": str(mac.key),
                 "ssh_known_hosts_file": str(known),
             }
-        inventory = {"macs": {"hosts": hosts, "vars": {**self.variables, **variables}}}
+        inventory = {"macs": {"hosts": hosts, "vars": {**self.variables, **(variables or {})}}}
         self.inventory.write_text(json.dumps(inventory))
-        return [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py"]
 
 
 def _measured(mac: SimulatedMac, command: Sequence[str], far: Far) -> tuple[Run, int, str]:
@@ -81,7 +80,8 @@ def _measured(mac: SimulatedMac, command: Sequence[str], far: Far) -> tuple[Run,
 
 def _rollout(mac: SimulatedMac, far: Far, wanted: str) -> Run:
     # Without the build that proves the builder: it takes seconds, and not always the same.
-    run, code, said = _measured(mac, far.command([mac], {"linux_builder_build": "never"}, dry=False), far)
+    far.write_inventory([mac], {"linux_builder_build": "never"})
+    run, code, said = _measured(mac, far.command(dry=False), far)
     outcomes = read_run(code, said).outcomes
     if list(outcomes.values()) != [wanted]:
         raise BenchmarkError(f"wanted a run that ends with {wanted!r}, saw {dict(outcomes)}:\n{said[-3000:]}")
@@ -101,7 +101,7 @@ def drifted(mac: SimulatedMac, far: Far) -> Run:
 
 def one_fact(mac: SimulatedMac, far: Far) -> Run:
     """pyinfra, and one `echo`."""
-    far.command([mac], {}, dry=False)
+    far.write_inventory([mac])
     pyinfra = str(Path(sys.executable).with_name("pyinfra"))
     run, code, said = _measured(mac, [pyinfra, "inventory.py", "benchmarks/one_fact.py", "--yes"], far)
     if code != 0 or run.commands != 1:

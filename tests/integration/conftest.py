@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.simulated_mac import Lab, SimulatedMac
 from tests.simulated_mac.desired import variables_for
 
-from .harness import Pyinfra
+from .harness import Ansible, FrontEnd, Pyinfra
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,30 @@ def variables(lab: Lab) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def pyinfra(variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pyinfra:
     return Pyinfra(tmp_path_factory.mktemp("pyinfra"), variables)
+
+
+@pytest.fixture(scope="session")
+def ansible(variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    return Ansible(tmp_path_factory.mktemp("ansible"), variables)
+
+
+@pytest.fixture(params=["pyinfra", "ansible"])
+def door(request: pytest.FixtureRequest) -> FrontEnd:
+    """Each of the two front ends, for what has to hold for both."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, FrontEnd)
+    return found
+
+
+@pytest.fixture(scope="module")
+def alike() -> Callable[[str, object], None]:
+    """Says of a scenario what came of it; it has to be the same each time, whichever the front end."""
+    seen: dict[str, object] = {}
+
+    def check(scenario: str, came: object) -> None:
+        assert seen.setdefault(scenario, came) == came
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rolling out to simulated Macs the way a user does, and what came of it.
+"""Rolling out to simulated Macs the way a user does, through either front end, and what came of it.
 
 A scenario says what it does to Macs and what it expects; a front end says how the desired state gets there. So one
 scenario can be run through each front end, and the ends compared.
@@ -11,7 +11,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,36 +48,38 @@ class Run:
         return lines
 
 
-class Pyinfra:
-    """The pyinfra front end, as ./rollout runs it: its own command, the project's inventory and deploy."""
+class FrontEnd:
+    """One of the two doors: how a user rolls the project's desired state out, with what differs for simulated Macs."""
 
-    name = "pyinfra"
+    name = ""
 
     def __init__(self, directory: Path, variables: Mapping[str, Any]) -> None:
+        self.directory = directory
         self.inventory = directory / "inventory.yml"
         self.variables = dict(variables)
+        self._runs = 0
 
-    def command(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any], dry: bool) -> list[str]:
-        write_inventory(self.inventory, macs, {**self.variables, **variables})
-        return [
-            sys.executable,
-            "-m",
-            "builderfleet.cli",
-            "rollout",
-            "inventory.py",
-            "deploy.py",
-            *(["--dry"] if dry else []),
-        ]
+    def command(self, dry: bool) -> list[str]:
+        """What is typed."""
+        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "BUILDERFLEET_INVENTORY": f"inventory:{self.inventory}", "PYINFRA_PROGRESS": "off"}
+        return dict(os.environ)
+
+    def write_inventory(self, macs: Iterable[SimulatedMac], variables: Mapping[str, Any] | None = None) -> None:
+        write_inventory(self.inventory, macs, {**self.variables, **(variables or {})})
 
     def run(self, *macs: SimulatedMac, dry: bool = False, timeout: float = 600, **variables: Any) -> Run:
         """Roll out and wait for the end."""
+        self.write_inventory(macs, variables)
+        return self.execute(self.command(dry), timeout)
+
+    def execute(self, command: Sequence[str], timeout: float = 600, **environment: str) -> Run:
+        """Run a command of this front end, and read the table that ends it."""
         done = subprocess.run(
-            self.command(macs, variables, dry),
+            command,
             cwd=REPOSITORY,
-            env=self.environment(),
+            env={**self.environment(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,8 +91,9 @@ class Pyinfra:
 
     def start(self, *macs: SimulatedMac, **variables: Any) -> subprocess.Popen[str]:
         """Roll out, and do not wait."""
+        self.write_inventory(macs, variables)
         return subprocess.Popen(
-            self.command(macs, variables, dry=False),
+            self.command(dry=False),
             cwd=REPOSITORY,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -98,6 +102,40 @@ class Pyinfra:
             text=True,
             start_new_session=True,
         )
+
+
+class Pyinfra(FrontEnd):
+    """pyinfra, as ./rollout runs it: the project's own command, inventory and deploy."""
+
+    name = "pyinfra"
+
+    def command(self, dry: bool) -> list[str]:
+        rollout = [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py"]
+        return [*rollout, "--dry"] if dry else rollout
+
+    def environment(self) -> dict[str, str]:
+        inventory = f"inventory:{self.inventory}"
+        return {**super().environment(), "BUILDERFLEET_INVENTORY": inventory, "PYINFRA_PROGRESS": "off"}
+
+
+class Ansible(FrontEnd):
+    """Ansible, as the README tells: the project's playbooks, its inventory and its ansible.cfg."""
+
+    name = "Ansible"
+
+    def command(self, dry: bool) -> list[str]:
+        return self.playbook("drift" if dry else "rollout")
+
+    def playbook(self, name: str, *arguments: str) -> list[str]:
+        """One of the project's playbooks, on its inventory and the simulated Macs."""
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        return [program, "-i", "inventory", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        # Connections of its own for each run: a Mac that lost its power meanwhile is another to ssh.
+        self._runs += 1
+        sockets = Path(tempfile.gettempdir()) / f"bf-{os.getpid()}-{self._runs}"
+        return {**super().environment(), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets)}
 
 
 def writes_since(mac: SimulatedMac, mark: Any) -> list[str]:

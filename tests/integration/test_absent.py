@@ -9,7 +9,8 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, writes_since
+from .harness import FrontEnd, writes_since
+from .parity import Alike, end
 
 NIX_ALONE: dict[str, Any] = {"nix_state": "present", "linux_builder_state": "absent"}
 NOTHING: dict[str, Any] = {"nix_state": "absent", "linux_builder_state": "absent"}
@@ -25,11 +26,11 @@ launchctl kickstart -k system/org.nixos.nix-daemon
 
 
 @pytest.fixture
-def mac_with_nix(lab: Lab, pyinfra: Pyinfra, converged_disk: str) -> SimulatedMac:
+def mac_with_nix(lab: Lab, door: FrontEnd, converged_disk: str) -> SimulatedMac:
     """A Mac with a Nix of its own, and no builder."""
     mac = lab.start("taken-back")
     mac.restore(converged_disk)
-    run = pyinfra.run(mac, **NIX_ALONE)
+    run = door.run(mac, **NIX_ALONE)
     assert run.outcome == "changed", run.output
     return mac
 
@@ -38,54 +39,58 @@ def differences(before: dict[str, tuple[object, ...]], after: dict[str, tuple[ob
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
-def test_what_others_wrote_comes_back_byte_for_byte(mac_with_nix: SimulatedMac, pyinfra: Pyinfra) -> None:
+def test_what_others_wrote_comes_back_byte_for_byte(mac_with_nix: SimulatedMac, door: FrontEnd, alike: Alike) -> None:
     mac = mac_with_nix
     mac.run(FOREIGN)
     before = mac.snapshot(ignore=("/nix/*",))
-    there = pyinfra.run(mac)
+    there = door.run(mac)
     assert there.outcome == "changed", there.output
-    gone = pyinfra.run(mac, **NIX_ALONE)
+    alike("there", end(there, mac))
+    gone = door.run(mac, **NIX_ALONE)
     assert (gone.outcome, gone.code) == ("changed", 0), gone.output
+    alike("gone", end(gone, mac))
     assert differences(before, mac.snapshot(ignore=("/nix/*",))) == []
-    again = pyinfra.run(mac, **NIX_ALONE)
+    again = door.run(mac, **NIX_ALONE)
     assert again.outcome == "converged", again.output
     assert "builderfleet" not in mac.run("ls /nix/var/nix/gcroots").stdout
     mac.stop()
 
 
-def test_what_others_wrote_meanwhile_stays(mac_with_nix: SimulatedMac, pyinfra: Pyinfra) -> None:
+def test_what_others_wrote_meanwhile_stays(mac_with_nix: SimulatedMac, door: FrontEnd, alike: Alike) -> None:
     mac = mac_with_nix
     mac.run(FOREIGN)
-    assert pyinfra.run(mac).outcome == "changed"
+    assert door.run(mac).outcome == "changed"
     mac.run(
         "printf '\\nssh-ng://me@new x86_64-linux - 1\\n' >> /etc/nix/machines;"
         " printf '\\nkeep-derivations = true\\n' >> /etc/nix/nix.custom.conf"
     )
-    gone = pyinfra.run(mac, **NIX_ALONE)
+    gone = door.run(mac, **NIX_ALONE)
     assert gone.outcome == "changed", gone.output
+    alike("meanwhile", end(gone, mac))
     machines, settings = mac.read("/etc/nix/machines").decode(), mac.read("/etc/nix/nix.custom.conf").decode()
     assert "builderfleet" not in machines and "me@elsewhere" in machines and "me@new" in machines
     assert "builders-use-substitutes = false" in settings and "keep-derivations = true" in settings
     mac.stop()
 
 
-def test_everything_goes_when_it_is_said_in_so_many_words(lab: Lab, pyinfra: Pyinfra) -> None:
+def test_everything_goes_when_it_is_said_in_so_many_words(lab: Lab, door: FrontEnd, alike: Alike) -> None:
     mac = lab.start("all-gone")
     before = mac.snapshot()
-    assert pyinfra.run(mac).outcome == "changed"
-    gone = pyinfra.run(mac, **NOTHING)
+    assert door.run(mac).outcome == "changed"
+    gone = door.run(mac, **NOTHING)
     assert (gone.outcome, gone.code) == ("changed", 0), gone.output
+    alike("nothing", end(gone, mac))
     mac.reboot()  # the empty /nix goes with the boot
     # What the installer's own uninstaller leaves: the directories that it made for shells that a Mac does not have.
     assert differences(before, mac.snapshot()) == ["/private/etc/profile.d", "/private/etc/zsh"]
-    assert pyinfra.run(mac, **NOTHING).outcome == "converged"
+    assert door.run(mac, **NOTHING).outcome == "converged"
     mac.stop()
 
 
-def test_a_store_is_not_deleted_by_half_a_word(lab: Lab, pyinfra: Pyinfra) -> None:
+def test_a_store_is_not_deleted_by_half_a_word(lab: Lab, door: FrontEnd) -> None:
     mac = lab.start("half-a-word")
     mark = mac.mark()
-    run = pyinfra.run(mac, nix_state="absent")
+    run = door.run(mac, nix_state="absent")
     assert (run.outcome, run.code) == ("failed", 1)
     assert "nix_state = 'absent': a builder without Nix is of no use" in run.output
     assert writes_since(mac, mark) == [] and mac.commands() == []

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drift, each kind alone and all at once: a dry run shows it and writes nothing, a run mends it, the next changes nothing."""
+"""Drift, each kind alone and all at once: a dry run shows it and writes nothing, a run mends it, the next changes nothing.
+
+Through both front ends: what one has put right the other finds converged, and both leave the Mac in the same state.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pytest
 
 from tests.simulated_mac import SimulatedMac
 
-from .harness import Pyinfra, writes_since
+from .harness import Ansible, FrontEnd, Pyinfra, writes_since
+from .parity import Alike, End, end
 
 LABEL = "org.builderfleet.linux-builder"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
@@ -120,22 +124,28 @@ def wait_until(mac: SimulatedMac, condition: str) -> None:
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.name.replace(" ", "-"))
-def test_drift_is_shown_put_right_and_gone(drift: Drift, converged: SimulatedMac, pyinfra: Pyinfra) -> None:
-    converged.run(drift.script)
-    if "bootout" in drift.script:
-        wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
-    mark = converged.mark()
-    dry = pyinfra.run(converged, dry=True)
-    assert (dry.outcome, dry.code) == ("would change", 2), dry.output
-    assert set(dry.changes) == {*drift.changes, BUILD}, dry.output
-    assert writes_since(converged, mark) == []
+def test_drift_is_shown_put_right_and_gone(
+    drift: Drift, converged: SimulatedMac, pyinfra: Pyinfra, ansible: Ansible
+) -> None:
+    ends: list[End] = []
+    for door, other in ((pyinfra, ansible), (ansible, pyinfra)):
+        converged.run(drift.script)
+        if "bootout" in drift.script:
+            wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
+        mark = converged.mark()
+        dry = door.run(converged, dry=True)
+        assert (dry.outcome, dry.code) == ("would change", 2), dry.output
+        assert set(dry.changes) == {*drift.changes, BUILD}, dry.output
+        assert writes_since(converged, mark) == []
 
-    run = pyinfra.run(converged)
-    assert (run.outcome, run.code) == ("changed", 0), run.output
-    assert set(run.changes) - set(drift.later) == {*drift.changes, BUILD}, run.output
+        run = door.run(converged)
+        assert (run.outcome, run.code) == ("changed", 0), run.output
+        assert set(run.changes) - set(drift.later) == {*drift.changes, BUILD}, run.output
 
-    again = pyinfra.run(converged)
-    assert (again.outcome, again.code) == ("converged", 0), again.output
+        again = other.run(converged)
+        assert (again.outcome, again.code) == ("converged", 0), again.output
+        ends.append(end(run, converged))
+    assert ends[0] == ends[1]
 
 
 EVERYTHING = (
@@ -152,27 +162,28 @@ EVERYTHING = (
 )
 
 
-def test_all_at_once(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+def test_all_at_once(converged: SimulatedMac, door: FrontEnd, alike: Alike) -> None:
     scripts = {drift.name: drift.script for drift in DRIFTS}
     for name in EVERYTHING:
         converged.run(scripts[name])
     wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
-    run = pyinfra.run(converged)
+    run = door.run(converged)
     assert (run.outcome, run.code) == ("changed", 0), run.output
-    again = pyinfra.run(converged)
+    alike("all at once", end(run, converged))
+    again = door.run(converged)
     assert (again.outcome, again.code) == ("converged", 0), again.output
 
 
-def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, door: FrontEnd) -> None:
     ours = converged.read(MACHINES)
     converged.write(
         MACHINES, b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\n" + ours + b"ssh-ng://me@b x86_64-linux"
     )
-    run = pyinfra.run(converged)
+    run = door.run(converged)
     # A blank line stops older parsers, but it is not ours: the build says whether this Mac's Nix minds.
     assert (
         converged.read(MACHINES)
         == b"# mine\n\nssh-ng://me@a x86_64-linux\n" + ours + b"# \xff\nssh-ng://me@b x86_64-linux"
     ), run.output
     converged.write(MACHINES, ours)
-    assert pyinfra.run(converged).code == 0
+    assert door.run(converged).code == 0

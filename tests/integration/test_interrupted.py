@@ -12,13 +12,15 @@ import plistlib
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, read_run
+from .harness import Ansible, FrontEnd, Pyinfra, read_run
 
 MANAGED = (
     "/etc/nix/machines",
@@ -41,8 +43,18 @@ def power_cut(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
 
 def controller_killed(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
     """The machine that rolls out dies; what it started on the Mac goes on or not."""
-    os.killpg(run.pid, signal.SIGKILL)
+    for process in (run.pid, *descendants(run.pid)):  # Ansible's workers have sessions of their own, and would go on
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     run.wait(30)
+
+
+def descendants(process: int) -> list[int]:
+    """What a process has started, and what that has."""
+    children = [
+        int(child) for path in Path(f"/proc/{process}/task").glob("*/children") for child in path.read_text().split()
+    ]
+    return [*children, *(each for child in children for each in descendants(child))]
 
 
 def connection_killed(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
@@ -51,31 +63,40 @@ def connection_killed(mac: SimulatedMac, run: subprocess.Popen[str]) -> None:
     run.wait(300)
 
 
-@pytest.mark.parametrize("cut", [power_cut, connection_killed, controller_killed], ids=lambda cut: cut.__name__)
-def test_every_change_can_be_cut_off(
-    cut: Callable[[SimulatedMac, subprocess.Popen[str]], None], lab: Lab, pyinfra: Pyinfra
-) -> None:
-    mac = lab.start(cut.__name__.replace("_", "-"))
-    expected = set(pyinfra.run(mac, dry=True).changes)
+Cut = Callable[[SimulatedMac, subprocess.Popen[str]], None]
+CUTS: tuple[Cut, ...] = (power_cut, connection_killed, controller_killed)
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.__name__)
+def test_every_change_can_be_cut_off(cut: Cut, lab: Lab, pyinfra: Pyinfra) -> None:
+    every_change_is_cut_off(lab.start(cut.__name__.replace("_", "-")), pyinfra, (cut,))
+
+
+def test_every_change_can_be_cut_off_with_ansible(lab: Lab, ansible: Ansible) -> None:
+    """The scripts are the same; what differs is who carries them. So each change is cut off once, by each means in turn."""
+    every_change_is_cut_off(lab.start("ansible-cut"), ansible, CUTS)
+
+
+def every_change_is_cut_off(mac: SimulatedMac, door: FrontEnd, cuts: Sequence[Cut]) -> None:
+    """Roll out to a new Mac until nothing is left to cut off, and find it converged."""
+    expected = set(door.run(mac, dry=True).changes)
     reached: list[str] = []
-    while (change := _cut_off_at_the_next(mac, pyinfra, cut, reached)) is not None:
+    while (change := _cut_off_at_the_next(mac, door, cuts[len(reached) % len(cuts)], reached)) is not None:
         reached.append(change)
         _nothing_is_half_written(mac)
         assert len(reached) < 40, reached
     # A change may be over before the cut comes, when the script outlives what started it: then it is not cut off itself.
     assert len(expected - set(reached)) <= 3, (expected, reached)
-    again = pyinfra.run(mac)
+    again = door.run(mac)
     assert (again.outcome, again.code) == ("converged", 0), again.output
     assert mac.read("/etc/nix/machines").count(b"builderfleet_ed25519") == 1
     assert mac.unmodelled() == []
     mac.stop()
 
 
-def _cut_off_at_the_next(
-    mac: SimulatedMac, pyinfra: Pyinfra, cut: Callable[..., None], reached: list[str]
-) -> str | None:
+def _cut_off_at_the_next(mac: SimulatedMac, door: FrontEnd, cut: Cut, reached: list[str]) -> str | None:
     """Roll out until a change begins that was not reached before, and cut it off; None when the run got through."""
-    run = pyinfra.start(mac)
+    run = door.start(mac)
     assert run.stdout is not None
     output = []
     for line in run.stdout:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job, from a Mac as it comes out of its box: dry run, rollout, a Linux build in the guest, and nothing more to do."""
+"""The main job, from a Mac as it comes out of its box: dry run, rollout, a Linux build in the guest, and nothing more to do.
+
+Once through each front end; then the two are compared.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, Run, writes_since
+from .harness import Ansible, FrontEnd, Pyinfra, Run, writes_since
+from .parity import end
 
 LABEL = "org.builderfleet.linux-builder"
 
@@ -17,18 +21,19 @@ LABEL = "org.builderfleet.linux-builder"
 class Story:
     """What happened to one Mac, in order; each test looks at one part of it."""
 
-    def __init__(self, mac: SimulatedMac, pyinfra: Pyinfra) -> None:
+    def __init__(self, mac: SimulatedMac, door: FrontEnd) -> None:
         self.mac = mac
         before = mac.snapshot()
         mark = mac.mark()
-        self.dry = pyinfra.run(mac, dry=True)
+        self.dry = door.run(mac, dry=True)
         self.dry_writes = writes_since(mac, mark)
         self.dry_differences = _differences(before, mac.snapshot())
-        self.first = pyinfra.run(mac)
+        self.first = door.run(mac)
         assert self.first.code == 0, self.first.output
+        self.end = end(self.first, mac)
         self.proof = mac.read("/var/lib/builderfleet/proved").decode()
         mark, spawned, commands = mac.mark(), mac.spawns(LABEL), len(mac.commands())
-        self.second = pyinfra.run(mac)
+        self.second = door.run(mac)
         self.second_writes = writes_since(mac, mark)
         self.second_spawns = mac.spawns(LABEL) - spawned
         self.second_commands = mac.commands()[commands:]
@@ -39,10 +44,23 @@ def _differences(before: dict[str, tuple[object, ...]], after: dict[str, tuple[o
 
 
 @pytest.fixture(scope="module")
-def story(lab: Lab, pyinfra: Pyinfra) -> Iterator[Story]:
-    mac = lab.start("fresh")
-    yield Story(mac, pyinfra)
-    mac.stop()
+def stories(lab: Lab, pyinfra: Pyinfra, ansible: Ansible) -> Iterator[dict[str, Story]]:
+    told = {door.name: Story(lab.start(f"fresh-{door.name}"), door) for door in (pyinfra, ansible)}
+    yield told
+    for story in told.values():
+        story.mac.stop()
+
+
+@pytest.fixture(params=["pyinfra", "Ansible"])
+def story(stories: dict[str, Story], request: pytest.FixtureRequest) -> Story:
+    return stories[request.param]
+
+
+def test_both_front_ends_show_the_same_and_leave_the_same(stories: dict[str, Story]) -> None:
+    one, other = stories.values()
+    assert one.end == other.end
+    assert changes(one.dry) == changes(other.dry)
+    assert (one.second.outcome, one.second.code) == (other.second.outcome, other.second.code)
 
 
 def changes(run: Run) -> set[str]:

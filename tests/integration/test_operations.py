@@ -17,7 +17,7 @@ PARTS = {"key pair", "ssh host", "machine", "setting", "daemon"}
 
 def pyinfra_json(pyinfra: Pyinfra, mac: SimulatedMac, *arguments: str) -> Any:
     """What plain pyinfra answers as JSON."""
-    pyinfra.command([mac], {}, dry=False)  # writes the inventory
+    pyinfra.write_inventory([mac])
     done = subprocess.run(
         [sys.executable, "-m", "pyinfra", "--json", "inventory.py", *arguments],
         cwd=REPOSITORY,

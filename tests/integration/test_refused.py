@@ -9,12 +9,12 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, Run, writes_since
+from .harness import FrontEnd, Run, writes_since
 
 
-def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
+def refused(mac: SimulatedMac, door: FrontEnd, **variables: Any) -> Run:
     mark = mac.mark()
-    run = pyinfra.run(mac, **variables)
+    run = door.run(mac, **variables)
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert writes_since(mac, mark) == []
     assert mac.name in run.output
@@ -44,41 +44,41 @@ def refused(mac: SimulatedMac, pyinfra: Pyinfra, **variables: Any) -> Run:
     ids=["size", "slip", "memory", "cores", "virtualisation", "old-macos", "intel", "rosetta"],
 )
 def test_wrong_for_this_mac(
-    lab: Lab, pyinfra: Pyinfra, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]
+    lab: Lab, door: FrontEnd, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     mac = lab.start("refused", **identity)
     try:
-        run = refused(mac, pyinfra, **wrong)
+        run = refused(mac, door, **wrong)
     finally:
         mac.stop()
     for word in words:
         assert word in run.output
 
 
-def test_a_port_that_is_taken_needs_a_person(lab: Lab, pyinfra: Pyinfra) -> None:
+def test_a_port_that_is_taken_needs_a_person(lab: Lab, door: FrontEnd) -> None:
     mac = lab.start("taken")
     mac.break_("port-taken", 31422)
     mark = mac.mark()
-    run = pyinfra.run(mac)
+    run = door.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     assert "port 31422 is taken by" in run.output and "linux_builder_port" in run.output
     assert writes_since(mac, mark) == []
     mac.stop()
 
 
-def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, pyinfra: Pyinfra) -> None:
+def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, door: FrontEnd) -> None:
     mac = lab.start("no-fda", full_disk_access=False)
     mark = mac.mark()
-    run = pyinfra.run(mac)
+    run = door.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     assert "Allow full disk access for remote users" in run.output
     assert writes_since(mac, mark) == []
     mac.stop()
 
 
-def test_an_installer_with_other_bytes_is_not_run(lab: Lab, pyinfra: Pyinfra) -> None:
+def test_an_installer_with_other_bytes_is_not_run(lab: Lab, door: FrontEnd) -> None:
     mac = lab.start("other-bytes")
-    run = pyinfra.run(mac, nix_installer_sha256="0" * 64)
+    run = door.run(mac, nix_installer_sha256="0" * 64)
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert "is not the one that is pinned" in run.output
     assert mac.run("ls -d /nix /nix/receipt.json 2>/dev/null || :").stdout == ""
