@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `builderfleet`: pyinfra's run of the deploy, with the outcome of each Mac and an exit code that tells them.
+"""The command `builderfleet`: pyinfra's run of the deploy, with the outcome of each Mac and an exit code that tells them;
+and what is done before one, enrolling Macs and pinning versions.
 
 pyinfra itself ends with 0 or 1 only, whether or not a dry run found something to change (`facts/pyinfra §2.3`).
 """
@@ -8,17 +9,23 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import resource
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
 
+from . import enroll, pin
 from .plugin_utils.outcome import Outcome, exit_code
+from .plugin_utils.report import Results, as_json, as_junit, not_connected, table
 
+_ALL = "Linux builders for Nix on Macs."
 _ABOUT = "Roll the desired state out with pyinfra, and say how it ended on each Mac."
+_DOCTOR = "Say what is wrong with each Mac's builder, with cause and remedy, and make a real build through it."
 _CODES = "exit codes: " + ", ".join(f"{each.code} {each.word}" for each in Outcome)
-_NOT_ASLEEP = re.compile(r"authentication|host key|private key|permission denied", re.IGNORECASE)
 
 
 class ConnectErrors(logging.Handler):
@@ -34,12 +41,34 @@ class ConnectErrors(logging.Handler):
             self.messages.setdefault(match[1], match[2])
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse ends with 2, which stands for "would change" here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(Outcome.FAILED.code, f"{self.prog}: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the return value is its exit code."""
-    parser = argparse.ArgumentParser("builderfleet", description=_ABOUT, epilog=_CODES, add_help=True)
-    parser.add_argument("command", choices=["rollout"])
-    _, rest = parser.parse_known_args(arguments)
-    return rollout(rest)
+    parser = Parser("builderfleet", description=_ALL, epilog=_CODES)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("rollout", help=_ABOUT, description=f"{_ABOUT} All arguments are pyinfra's.", epilog=_CODES)
+    commands.add_parser(
+        "doctor", help=_DOCTOR, description=f"{_DOCTOR} Arguments: INVENTORY, and pyinfra's.", epilog=_CODES
+    )
+    for name, module in (("enroll", enroll), ("pin", pin)):
+        command = commands.add_parser(name, help=module.ABOUT, description=module.ABOUT, epilog=_CODES)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    given, rest = parser.parse_known_args(arguments)
+    if given.command == "rollout":
+        return rollout(rest)
+    if given.command == "doctor":
+        return rollout([*rest, str(Path(__file__).with_name("deploys") / "doctor.py")])
+    if rest:
+        parser.error(f"{given.command} does not know {' '.join(rest)}")
+    return int(given.run(given))
 
 
 def rollout(arguments: Sequence[str]) -> int:
@@ -61,11 +90,14 @@ def rollout(arguments: Sequence[str]) -> int:
         pyinfra_main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    outcomes = _outcomes(errors.messages)
-    _summarise(outcomes)
-    if not outcomes:
+    results = _results(errors.messages)
+    if not results:
         return status or 1
-    return exit_code(outcome for outcome, _ in outcomes.values())
+    print("\n" + "\n".join(table(results)))
+    for variable, written in (("BUILDERFLEET_REPORT_JSON", as_json), ("BUILDERFLEET_REPORT_JUNIT", as_junit)):
+        if path := os.environ.get(variable):
+            Path(path).write_text(written(results), encoding="utf-8")
+    return exit_code(each.outcome for each in results.values())
 
 
 def _allow_open_files() -> None:
@@ -76,8 +108,8 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _outcomes(errors: Mapping[str, str]) -> dict[str, tuple[Outcome, str]]:
-    """How it ended on each Mac of the run, with a remark. Empty when pyinfra did not come to a run."""
+def _results(errors: Mapping[str, str]) -> Results:
+    """How it ended on each Mac of the run. Empty when pyinfra did not come to a run."""
     from pyinfra.context import ctx_state
 
     from .operations._host import RESULTS
@@ -85,30 +117,11 @@ def _outcomes(errors: Mapping[str, str]) -> dict[str, tuple[Outcome, str]]:
     if not ctx_state.isset() or not ctx_state.get().initialised:
         return {}
     state = ctx_state.get()
-    found: dict[str, tuple[Outcome, str]] = {}
-    for host in state.inventory:
-        if not state.is_host_in_limit(host):
-            continue
-        if host.name in RESULTS:
-            found[host.name] = RESULTS[host.name]
-        else:
-            reason = errors.get(host.name, "it did not answer")
-            found[host.name] = Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE, reason
-    return found
-
-
-def _summarise(outcomes: Mapping[str, tuple[Outcome, str]]) -> None:
-    if not outcomes:
-        return
-    print("\nOutcome")
-    names, words = max(map(len, outcomes)), max(len(outcome.word) for outcome, _ in outcomes.values())
-    for name, (outcome, remark) in outcomes.items():
-        if outcome is Outcome.CONVERGED:
-            remark = "; ".join(["no changes", *remark.splitlines()])
-        first, *more = remark.split("\n")
-        print(f"  {name:<{names}}  {outcome.word:<{words}}  {first}".rstrip())
-        for line in more:
-            print(f"  {'':<{names}}  {'':<{words}}  {line}")
+    return {
+        host.name: RESULTS.get(host.name) or not_connected(errors.get(host.name, "it did not answer"))
+        for host in state.inventory
+        if state.is_host_in_limit(host)
+    }
 
 
 if __name__ == "__main__":

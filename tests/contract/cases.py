@@ -85,6 +85,12 @@ ASKING = (
         source="macos_commands §1",
     ),
     Case(name="fdesetup", script='/usr/bin/fdesetup isactive; echo "$?"', out=r"(true\n0|false\n1)\n"),
+    Case(
+        name="pmset: batteries",
+        script="/usr/bin/pmset -g batt",
+        out=r"Now drawing from '[^'\n]+'\n( -InternalBattery-\d+ \(id=\d+\)\t\d+%; [^\n]+ present: true\n)?( -[^\n]+\n)*",
+        source="macos_commands §1",
+    ),
     Case(name="tmutil: asking", script="/usr/bin/tmutil isexcluded /usr", out=r"\[(Included|Excluded)\] +/usr\n"),
     Case(
         name="launchctl: print of what is not loaded",

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--cores", type=int, default=8)
     up.add_argument("--shell", choices=("bash", "dash"), default="bash", help="what /bin/sh is")
     for name, text in (("rosetta", "everything runs translated"), ("no-hv-support", "it cannot virtualise"),
+                       ("no-battery", "it is no laptop"),
                        ("no-full-disk-access", "ssh may not touch what TCC protects")):  # fmt: skip
         up.add_argument(f"--{name}", action="store_true", help=text)
     verbs.add_parser("list", help="which Macs there are")
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _up(given: argparse.Namespace) -> int:
     lab = Lab.of_the_user()
     names = given.names or [f"mac{number}" for number in range(1, (given.count or 1) + 1)]
-    wanted = vars(given) | {"hv_support": not given.no_hv_support, "full_disk_access": not given.no_full_disk_access}
+    has = {name: not vars(given)[f"no_{name}"] for name in ("hv_support", "battery", "full_disk_access")}
+    wanted = vars(given) | has
     identity = {field.name: wanted[field.name] for field in fields(Identity) if field.name in wanted}
     macs = []
     for name in names:

@@ -28,6 +28,7 @@ class Identity:
     memory: int = 16 * GIB
     cores: int = 8
     hv_support: bool = True
+    battery: bool = True
     full_disk_access: bool = True
     filevault: bool = False
     shell: str = "bash"

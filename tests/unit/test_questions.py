@@ -12,7 +12,8 @@ from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.network import Listeners
-from builderfleet.plugin_utils.questions.nix import NixConfiguration, NixDaemonAnswers, NixVersion
+from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.questions.power import InternalBattery
 from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig
 
 from tests.unit.answers import APPLE_SILICON, PUBLIC
@@ -98,6 +99,29 @@ def test_what_is_no_mac_is_known_by_its_kernel_alone() -> None:
 def test_a_mac_that_cannot_be_told(changed: Mapping[str, Reply]) -> None:
     with pytest.raises(Unknown):
         mac(**changed)
+
+
+BATTERY = " -InternalBattery-0 (id=22806627)\t83%; charging; 1:00 remaining present: true\n"
+MAINS = "Now drawing from 'AC Power'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        (MAINS + BATTERY, True),
+        ("Now drawing from 'Battery Power'\n" + BATTERY, True),
+        (MAINS, False),
+        (MAINS + " -UPS CP1500 (id=4653056)\t100%; charging present: true\n", False),
+    ],
+)
+def test_a_battery(text: str, there: bool) -> None:
+    assert answer(InternalBattery(), ran(text)) is there
+
+
+@pytest.mark.parametrize("reply", [ran("", 127), ran(MAINS, 1), ran("rubbish\n"), ran(""), HUNG])
+def test_a_battery_that_cannot_be_told(reply: Reply) -> None:
+    with pytest.raises(Unknown):
+        answer(InternalBattery(), reply)
 
 
 # --- processes that listen -----------------------------------------------------------------------------------------
@@ -194,7 +218,7 @@ def test_a_nix_that_is_not_there_or_does_not_read_its_configuration() -> None:
     assert (broken.installed, dict(broken.settings), broken.error) == (True, {}, "error: syntax error")
 
 
-@pytest.mark.parametrize("question", [NixConfiguration(), NixVersion(), NixDaemonAnswers(), EffectiveSshConfig("x")])
+@pytest.mark.parametrize("question", [NixConfiguration(), NixVersion(), EffectiveSshConfig("x")])
 def test_what_hangs_is_unknown(question: Question[Any]) -> None:
     with pytest.raises(Unknown, match="took longer"):
         answer(question, HUNG)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..asking import Replies, Request, run
+from ..asking import Replies, Request, Unknown, run
 
 NIX = "/nix/var/nix/profiles/default/bin"
 
@@ -60,11 +60,28 @@ class NixVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class NixDaemonAnswers:
-    """Whether the Nix daemon answers a client."""
+class DaemonReply:
+    """Whether the Nix daemon answers, and if not, its client's last word."""
+
+    answers: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NixDaemonReply:
+    """What a client of the Nix daemon sees. That it has to wait for ever is an answer as well: the daemon hangs."""
 
     def requests(self) -> tuple[Request, ...]:
-        return (run(f"{NIX}/nix-store", "--store", "daemon", "--query", "--hash", limit=20),)
+        # With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does.
+        words = ("--store", "daemon", "--check-validity", "--print-invalid", f"/nix/store/{'0' * 32}-x")
+        return (run(f"{NIX}/nix-store", *words, limit=20),)
 
-    def answer(self, replies: Replies) -> bool:
-        return replies.ran(0).status == 0
+    def answer(self, replies: Replies) -> DaemonReply:
+        try:
+            ran = replies.ran(0)
+        except Unknown as reason:
+            if "took longer" in str(reason):
+                return DaemonReply(False, str(reason))
+            raise
+        lines = ran.errors.strip().splitlines()
+        return DaemonReply(ran.status == 0, lines[-1].strip() if lines else f"status {ran.status}")

@@ -10,5 +10,6 @@ def main(arguments: list[str]) -> int:
     if arguments != ["-g", "batt"]:
         raise shared.Unmodelled("verb")
     print("Now drawing from 'AC Power'")
-    print(" -InternalBattery-0 (id=22806627)\t83%; charging; 1:00 remaining present: true")
+    if shared.world()["identity"]["battery"]:
+        print(" -InternalBattery-0 (id=22806627)\t83%; charging; 1:00 remaining present: true")
     return 0
