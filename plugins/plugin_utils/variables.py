@@ -221,6 +221,15 @@ VARIABLES: tuple[Variable, ...] = (
         "The public host key of the guest, which is the only one that Nix accepts. The stock builder's is known to all.",
     ),
     Variable(
+        "linux_builder_key_rotation",
+        "",
+        _matching(
+            rf"({_WORD})?", "a word such as 2026-11, in quotes where YAML makes a number or a date of it; or empty"
+        ),
+        "A word: when it is another than the client's key was made for, a new key is made, and the old one stays valid "
+        "until the new one works. Empty: keys are never changed.",
+    ),
+    Variable(
         "linux_builder_certificates",
         "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt",
         _matching(_PATH, "the absolute path of a file on the Mac"),

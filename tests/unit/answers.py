@@ -18,12 +18,23 @@ from typing import Any
 from builderfleet.plugin_utils.asking import Answers, Question
 from builderfleet.plugin_utils.formats.launchctl import Job
 from builderfleet.plugin_utils.ledger import LEDGER, STATE, Entry, Ledger
+from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata
+from builderfleet.plugin_utils.questions.free_space import FreeSpace, Space
+from builderfleet.plugin_utils.questions.guest import Guest, GuestState
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
+from builderfleet.plugin_utils.questions.log_tail import LogTail
+from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.mac import Mac, MacFacts
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners
-from builderfleet.plugin_utils.questions.nix import Configuration, NixConfiguration, NixVersion
+from builderfleet.plugin_utils.questions.nix import (
+    Configuration,
+    DaemonReply,
+    NixConfiguration,
+    NixDaemonReply,
+    NixVersion,
+)
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import RootNames
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
@@ -40,6 +51,7 @@ GIVEN = {
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKnownToAllAsThisIsOnlyATestNothingElse00"
 OTHER_PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAnotherOneThatIsOnlyATestAsWell00000000"
+NOW = 1_760_000_000
 SSHD = b"SSH-2.0-OpenSSH_9.9\r\n"
 STOCK_SSH_CONFIG = (
     "# This is the ssh client system-wide configuration file.\nInclude /etc/ssh/ssh_config.d/*\n\nHost *\n"
@@ -142,6 +154,12 @@ _STOCK: Mapping[type[Any], Any] = {
     NixVersion: "",
     RootNames: (),
     EffectiveSshConfig: {},
+    Clock: NOW,
+    FreeSpace: Space(500 * 2**30, 200 * 2**30),
+    Guest: GuestState(status=255, error="ssh: Could not resolve hostname builderfleet", before=NOW, after=NOW),
+    LogTail: (),
+    LoginItemsOff: frozenset(),
+    NixDaemonReply: DaemonReply(False, "status 127"),
 }
 
 

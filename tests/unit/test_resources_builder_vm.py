@@ -98,6 +98,7 @@ CASES = [
     Case("no key", WANTED, CONVERGED | {PUBLIC_KEY: NOTHING}, (HAND,)),
     Case("key can be written", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{PUBLIC} x\n", 0o644)}, (HAND,)),
     Case("key is somebodys", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{PUBLIC} x\n", 0o444, 501)}, (HAND,)),
+    Case("key among others", WANTED, CONVERGED | {PUBLIC_KEY: file(f"{OTHER_PUBLIC} x\n{PUBLIC} x\n", 0o444)}),
     Case("key is a link", WANTED, CONVERGED | {PUBLIC_KEY: link("/x")}, (HAND,)),
     Case("no program", WANTED, CONVERGED | {ROOT: NOTHING}, (REALISE,)),
     Case("program was collected", WANTED, CONVERGED | {ROOT: link("/nix/store/gone", resolves=False)}, (REALISE,)),
@@ -171,6 +172,7 @@ def test_the_key_of_a_running_vm_comes_with_a_restart_and_else_without() -> None
     assert only("another key").script.endswith("restart org.builderfleet.linux-builder 411\n")
     off = Case("", WANTED, CONVERGED | {PUBLIC_KEY: NOTHING, JOB: loaded(WANTED.label, pid=None)})
     assert "launchctl" not in off.changes()[0].script
+    assert "launchctl" not in only("key can be written").script  # sshd looks at its mode at each login, too
 
 
 def test_roots_that_could_not_be_listed_are_unknown() -> None:

@@ -99,6 +99,10 @@ def test_a_new_mac() -> None:
     ]
 
 
+def test_the_key_of_a_new_mac_is_made_once() -> None:
+    assert summaries(resources(linux_builder_key_rotation="2026-11"), FRESH) == summaries(PRESENT, FRESH)
+
+
 def test_a_converged_mac() -> None:
     assert summaries(PRESENT, CONVERGED) == []
 
@@ -197,6 +201,10 @@ def test_taking_back_needs_no_other_variable(nix_state: str) -> None:
         ({"linux_builder_max_jobs": 2}, ["register ssh-ng://builder@builderfleet in /etc/nix/machines"]),
         ({"linux_builder_use_substitutes": False}, []),  # what was there before us is not ours to remove
         ({"linux_builder_start_limit": 400}, []),
+        ({"linux_builder_key_rotation": "2026-11"}, ["make SSH key pair /etc/nix/builderfleet_ed25519.next",
+         "let the builder VM accept the next client key as well",
+         "change to the next client key, once a login with it has worked",
+         "let the builder VM accept the client key alone"]),
         ({"linux_builder_disk": "61GiB"}, ["realise the builder VM", "write the builder VM's start script",
          "reload launchd daemon org.builderfleet.linux-builder",
          "wait until org.builderfleet.linux-builder answers on port 31422",

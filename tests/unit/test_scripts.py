@@ -22,6 +22,7 @@ from builderfleet.plugin_utils.session import Session
 
 from tests.unit import (
     test_resources_builder_vm,
+    test_resources_key_rotation,
     test_resources_launchd_daemon,
     test_resources_linux_build,
     test_resources_linux_builder,
@@ -40,6 +41,7 @@ SESSION = Session((), who="anna's laptop (pid 1)", run="0" * 16)
 def cases() -> Iterator[Case]:
     for module in (
         test_resources_builder_vm,
+        test_resources_key_rotation,
         test_resources_launchd_daemon,
         test_resources_linux_build,
         test_resources_mac_requirements,

@@ -201,13 +201,16 @@ wait "$vm"
         )
 
     def _client_key(self, answers: Answers) -> Iterator[Step]:
-        """The guest's sshd trusts a key that belongs to root and that nobody else can write."""
-        pair, found = answers[KeyPair(self.key)], answers[PUBLIC_KEY]
-        words = (found.content or b"").decode("ascii", "replace").split()[:2]
-        if pair.expected and " ".join(words) == pair.expected and found.has(0o444, 0, 0):
+        """The guest's sshd trusts a key that belongs to root and that nobody else can write.
+
+        Which others it accepts besides is for `KeyRotation` to say.
+        """
+        found = answers[PUBLIC_KEY]
+        is_accepted = answers[KeyPair(self.key)].expected in accepted(found)
+        if is_accepted and found.has(0o444, 0, 0):
             return
         job = answers[LaunchdJob(self.label)].job
-        restart = f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\n" if job and job.pid else ""
+        restart = f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\n" if job and job.pid and not is_accepted else ""
         where, seen = quote(PUBLIC_KEY.path), quote(found.seen)
         yield Change(
             "hand the client's public key to the builder VM",
@@ -292,6 +295,12 @@ class NoStateDirectory:
         if not answers[STATE].absent:
             parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in ledger(answers).made else ""
             yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+
+
+def accepted(found: Found) -> list[str]:
+    """The keys (type and base64) in a file of public keys."""
+    lines = (found.content or b"").decode("ascii", "replace").splitlines()
+    return [" ".join(line.split()[:2]) for line in lines if line.strip()]
 
 
 def _is_directory(found: Found) -> bool:

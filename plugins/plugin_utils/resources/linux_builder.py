@@ -10,6 +10,7 @@ from typing import Any
 from ..resource import Resource
 from ..variables import WrongVariable, values
 from .builder_vm import DIRECTORY, KNOWN_HOSTS, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
+from .key_rotation import KeyRotation, next_pair
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
 from .mac_requirements import MacRequirements
@@ -27,7 +28,7 @@ SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
 
 
-PHASES = ("nix", "key", "vm", "daemon", "ssh", "machine", "cleanup", "build")
+PHASES = ("nix", "key", "vm", "daemon", "ssh", "machine", "rotation", "cleanup", "build")
 """The parts of the whole, in their order; Ansible's tags are named after them."""
 
 
@@ -96,7 +97,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "nix", _nix(value)
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
     yield "nix", _substitutes(value["linux_builder_use_substitutes"])
-    yield "key", SshKeypair(path=KEY)
+    yield "key", SshKeypair(path=KEY, made_for=value["linux_builder_key_rotation"])
     yield "vm", vm
     yield (
         "daemon",
@@ -124,6 +125,10 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             host_key=value["linux_builder_host_key"],
         ),
     )
+    yield (
+        "rotation",
+        KeyRotation(key=KEY, word=value["linux_builder_key_rotation"], port=value["linux_builder_port"], alias=ALIAS),
+    )
     yield "cleanup", FormerBuilderVms(keep=vm.root)
     if value["linux_builder_build"] != "never":
         yield "build", build
@@ -138,6 +143,7 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
     yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
     yield "key", SshKeypair(path=KEY, present=False)
+    yield "key", next_pair(KEY, present=False)
     if value["nix_state"] == "absent":
         yield "nix", _nix(value)
     yield "cleanup", NoStateDirectory()

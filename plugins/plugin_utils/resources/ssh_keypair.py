@@ -8,25 +8,30 @@ replaced only when it cannot be used at all, and the old one is kept in the back
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
 from ..files import diff, in_the_way
+from ..key_note import noted
 from ..ledger import BACKUPS, LEDGER, PARENT, prepared
 from ..questions.file import Found, Kind
 from ..questions.key_pair import KeyPair, Pair
-from ..resource import Change, Step
+from ..resource import INTERNAL, Change, Step
 from ..shell import quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshKeypair:
-    """An ed25519 key pair without passphrase: `path` 0600 and `path`.pub 0644, both root:wheel."""
+    """An ed25519 key pair without passphrase: `path` 0600 and `path`.pub 0644, both root:wheel.
+
+    `made_for` is a word that is noted when it is made (see `KeyRotation`).
+    """
 
     path: str
     comment: str = "builderfleet"
     present: bool = True
+    made_for: str = field(default="", metadata=INTERNAL)
 
     @property
     def title(self) -> str:
@@ -57,7 +62,7 @@ class SshKeypair:
         if not pair.usable:
             yield Change(
                 f"make {self.title}" if pair.private.absent else f"replace {self.title}: its private half is unusable",
-                self._keep(pair, answers) + self._generate(),
+                self._keep(pair, answers) + self._generate(answers),
                 (diff(f"{self.path}.pub", pair.public, Found(Kind.FILE, 0o644, 0, 0, b"(a new key)\n")),),
             )
             return
@@ -89,12 +94,13 @@ class SshKeypair:
         name = quote(f"{BACKUPS}/{self.path.rsplit('/', 1)[1]}.unusable")
         return f'{prepared(answers)}mv -f {quote(self.path)} {name}."$(date +%s)"\n'
 
-    def _generate(self) -> str:
+    def _generate(self, answers: Answers) -> str:
         private = quote(self.path)
+        note = prepared(answers) + noted(self.made_for, '"$new.pub"') if self.made_for else ""
         return (
             f'new=$(staged {private})\nrm -f "$new" "$new.pub"\n'
             f'/usr/bin/ssh-keygen -q -t ed25519 -N "" -C {quote(self.comment)} -f "$new"\n'
-            'chown 0:0 "$new" "$new.pub"; chmod 0600 "$new"; chmod 0644 "$new.pub"\n/bin/sync\n'
+            f'chown 0:0 "$new" "$new.pub"; chmod 0600 "$new"; chmod 0644 "$new.pub"\n{note}/bin/sync\n'
             f'rm -f {private}.pub\nmv -f "$new.pub" {private}.pub\nmv -f "$new" {private}\n/bin/sync\n'
         )
 
