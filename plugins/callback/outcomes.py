@@ -51,6 +51,8 @@ from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
     table,
 )
 
+_OURS = "builderfleet.macos."
+
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Listens to what the tasks of a playbook say, and reports at its end."""
@@ -70,26 +72,31 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._hear(result) and not ignore_errors:
-            task, said = result.task.get_name(), result.result.get("msg", "and no message")
-            self._others[result.host.get_name()] = Result(Outcome.FAILED, f"{task}: {said}")
+            said = result.result.get("msg", "and no message")
+            self._others[result.host.get_name()] = Result(Outcome.FAILED, f"{result.task.get_name()}: {said}")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._ledger.add(result.host.get_name(), not_connected(str(result.result.get("msg", "it did not answer"))))
 
     def _hear(self, result: Any) -> bool:
         """Take in a result of one of the actions of this collection; whether it was one."""
-        said = result.result
-        if "outcome" not in said or "remark" not in said:
+        if not str(result.task.resolved_action).startswith(_OURS):
             return False
-        dry = bool(result.task.check_mode)
-        self._ledger.add(result.host.get_name(), Result(Outcome.named(said["outcome"]), said["remark"]), dry=dry)
+        said = result.result
+        if "outcome" in said:
+            found = Result(Outcome.named(said["outcome"]), said["remark"])
+        else:  # it did not come to a conversation
+            found = Result(Outcome.FAILED, str(said.get("msg", "and no message")))
+        self._ledger.add(result.host.get_name(), found, dry=bool(result.task.check_mode))
         return True
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if not self._ledger.results:
             return
         for name, result in self._others.items():
-            if stats.summarize(name)["failures"]:  # and not rescued
+            known = self._ledger.results.get(name)
+            failed = known is not None and known.outcome is Outcome.FAILED
+            if stats.summarize(name)["failures"] and not failed:  # not rescued, and nothing that was said already
                 self._ledger.add(name, result)
         results = self._ledger.results
         self._display.display("\n" + "\n".join(table(results)))

@@ -56,6 +56,8 @@ def _choice(*words: str) -> Callable[[Any], str]:
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]+", value):
+            value = int(value)  # on a command line, Ansible's -e knows nothing but text
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"it is a whole number from {least} to {most}")
         return int(value)
@@ -68,6 +70,8 @@ def _optional(read_some: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _flag(value: Any) -> bool:
+    if value in ("true", "false"):
+        value = value == "true"
     if not isinstance(value, bool):
         raise ValueError("it is true or false")
     return value

@@ -6,10 +6,12 @@ Most faults are a value in the world state that a double reads. The others do so
 
 from __future__ import annotations
 
+import subprocess
 import time
 from typing import TYPE_CHECKING, ClassVar
 
 from . import disk
+from .doubles import accounts
 from .doubles.shared import DEBIAN
 from .stock import FILES
 
@@ -55,6 +57,23 @@ class _Sudoers(Fault):
     def off(self, mac: SimulatedMac) -> None:
         super().off(mac)
         mac.write(_SUDOERS, FILES["private/etc/sudoers.d/admin"].encode(), 0o440)
+
+
+class _SudoPassword(_Sudoers):
+    """sudo asks for a password: VALUE, or one that nobody knows."""
+
+    needs = "the password, or nothing for one that nobody knows"
+
+    def on(self, mac: SimulatedMac, value: object) -> None:
+        if isinstance(value, str):
+            script = 'print crypt($ARGV[0], q($6$simulated$))'
+            value = subprocess.run(["perl", "-e", script, value], capture_output=True, text=True, check=True).stdout
+        super().on(mac, value)
+        accounts.write_files(mac.world, mac.host_path("/etc"))
+
+    def off(self, mac: SimulatedMac) -> None:
+        super().off(mac)
+        accounts.write_files(mac.world, mac.host_path("/etc"))
 
 
 class _LoginNoise(Fault):
@@ -187,7 +206,7 @@ class _Asleep(Fault):
 
 _ALL: tuple[Fault, ...] = (
     _Sudoers("sudo-refused", "sudo does not let admin do anything", "# no rule for admin\nadmin ALL = (ALL) !ALL\n"),
-    _Sudoers("sudo-password", "sudo asks admin for a password", "admin ALL = (ALL) PASSWD: ALL\n"),
+    _SudoPassword("sudo-password", "sudo asks admin for the password VALUE", "admin ALL = (ALL) PASSWD: ALL\n"),
     _LoginNoise("sshd-rubbish", "every command over ssh answers rubbish", "printf 'x\\377\\0!!\\n%.0s' 1 2 3; exit 0"),
     _LoginNoise("motd", "every login prints a message first", "echo 'Welcome! Unauthorised use is prohibited.'"),
     _LoginNoise("stderr-noise", "every login writes to standard error first", "echo 'warning: something' >&2"),

@@ -36,7 +36,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
         ("path:/n?narHash=sha256-AAAA", "path:/n?narHash=sha256-AAAA"),
     ],
     "linux_builder_nixpkgs_release": [("", ""), ("25.11", "25.11")],
-    "linux_builder_cores": [(1, 1), (64, 64)],
+    "linux_builder_cores": [(1, 1), (64, 64), ("8", 8)],
     "linux_builder_memory": [("6GiB", Size(6 * 2**30)), ("512MiB", Size(2**29))],
     "linux_builder_disk": [("1TiB", Size(2**40))],
     "linux_builder_port": [(1024, 1024), (65535, 65535)],
@@ -44,7 +44,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "linux_builder_max_jobs": [(None, None), (1, 1), (64, 64)],
     "linux_builder_speed_factor": [(1, 1), (1000, 1000)],
     "linux_builder_features": [([], ()), (["kvm", "nixos-test"], ("kvm", "nixos-test"))],
-    "linux_builder_use_substitutes": [(True, True), (False, False)],
+    "linux_builder_use_substitutes": [(True, True), (False, False), ("true", True), ("false", False)],
     "linux_builder_host_key": [(STOCK_HOST_KEY, STOCK_HOST_KEY), ("ssh-rsa AAAA", "ssh-rsa AAAA")],
     "linux_builder_key_rotation": [("", ""), ("2026-11", "2026-11"), ("after.anna_left", "after.anna_left")],
     "linux_builder_certificates": [("/etc/ssl/cert.pem", "/etc/ssl/cert.pem")],
@@ -53,7 +53,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
 }
 
 SIZES = ["6", 6, 6.0, "6GB", "6G", "0GiB", "-6GiB", "six", "", None, True, ["6GiB"]]
-WHOLE = [0, -1, 4.0, "4", True, None, [4], 10**9]
+WHOLE = [0, -1, 4.0, "4.0", "0", "-4", "٤", "four", "", True, None, [4], 10**9]
 BAD: dict[str, tuple[str, list[Any]]] = {
     "nix_state": ("it is one of present, absent", ["Present", "", None, True, ["present"], {}]),
     "nix_installer_version": ("a version such as 2.35.2", ["2.35", "v2.35.2", "2.35.2-rc1", 2.35, None, "٢.٣.٤", "2.3.4\n"]),
@@ -76,7 +76,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "linux_builder_max_jobs": ("a whole number from 1 to 64", [each for each in WHOLE if each is not None]),
     "linux_builder_speed_factor": ("a whole number from 1 to 1000", [*WHOLE, 1001, 1.5]),
     "linux_builder_features": ("the name of a feature", ["kvm", ["a b"], ["a,b"], ["-"], [""], None]),
-    "linux_builder_use_substitutes": ("it is true or false", ["yes", "true", 1, 0, None]),
+    "linux_builder_use_substitutes": ("it is true or false", ["yes", "True", "on", "", 1, 0, None]),
     "linux_builder_host_key": (
         "one line of a public key", ["AAAA", "", "ssh-ed25519", f"{STOCK_HOST_KEY}\nmore", None, "ssh-rsa A;B"]
     ),
@@ -178,7 +178,7 @@ def documented() -> dict[str, tuple[str, Any]]:
 
 def test_every_variable_is_explained_and_nothing_else() -> None:
     assert list(documented()) == list(DEFAULTS)
-    assert set(yaml_of(DOCUMENT.read_text()) or {}) <= set(DEFAULTS)
+    assert set(yaml_of(DOCUMENT.read_text()) or {}) <= {*DEFAULTS, "ansible_python_interpreter"}
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda each: each.name)

@@ -56,12 +56,14 @@ def write_files(world: dict[str, Any], etc: Path) -> None:
     """Write passwd, group and shadow. Records that lack a number are not seen by the C library, and left out."""
     users = {name: record for name, record in world["users"].items() if "UniqueID" in record}
     passwd, shadow, groups = [], [], []
+    password = world["faults"].get("sudo-password")  # its hash, or True when nobody knows any
     for name, record in users.items():
         fields = {key: values[0] if values else "" for key, values in record.items()}
         uid, gid = _number(fields["UniqueID"]), _number(fields.get("PrimaryGroupID", "20"))
         home, shell = fields.get("NFSHomeDirectory", "/var/empty"), fields.get("UserShell", "/usr/bin/false")
         passwd.append(f"{name}:x:{uid}:{gid}:{fields.get('RealName', '')}:{home}:{shell}\n")
-        shadow.append(f"{name}:*:19000:0:99999:7:::\n")
+        known = name == "admin" and isinstance(password, str)
+        shadow.append(f"{name}:{password if known else '*'}:19000:0:99999:7:::\n")
     for name, record in world["groups"].items():
         if "PrimaryGroupID" in record:
             members = dict.fromkeys(record.get("GroupMembership", []))
