@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import who
@@ -47,7 +47,9 @@ class MacAction(ActionBase):  # type: ignore[misc]
         session = Session(resources, who("Ansible"), wrong)
         for script in session.converge(dry=self._task.check_mode):
             self._announce((task_vars or {}).get("inventory_hostname", ""), script)
-            session.take(*self._carry(session, script))
+            printed = self._carry(session, script)
+            if not session.failure:
+                session.take(*printed)
         return result | self.report(session)
 
     def report(self, session: Session) -> dict[str, Any]:
@@ -83,6 +85,14 @@ class MacAction(ActionBase):  # type: ignore[misc]
         except AnsibleConnectionFailure as error:
             made = "; ".join(change.summary for change in session.made)
             raise AnsibleConnectionFailure(f"{error}" + (f" (after: {made})" if made else "")) from error
+        except AnsibleError as error:
+            if "password" not in str(error):
+                raise
+            session.failure = SessionError(
+                f"{error}: sudo on this Mac wants one: run with --ask-become-pass, set ansible_become_password, or let the "
+                "account use sudo without one"
+            )
+            return "", ""
         return ran["stdout"], ran["stderr"]
 
 

@@ -52,6 +52,7 @@ from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
 )
 
 _OURS = "builderfleet.macos."
+_PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -66,6 +67,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._ledger = Ledger()
         self._others: dict[str, Result] = {}  # what failed that is not ours
+        self._ours = False  # whether the playbook uses anything of this collection
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        self._ours = Path(playbook._file_name).resolve().parent == _PLAYBOOKS
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._hear(result)
@@ -82,6 +87,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """Take in a result of one of the actions of this collection; whether it was one."""
         if not str(result.task.resolved_action).startswith(_OURS):
             return False
+        self._ours = True
         said = result.result
         if "outcome" in said:
             found = Result(Outcome.named(said["outcome"]), said["remark"])
@@ -91,7 +97,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         return True
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        if not self._ledger.results:
+        if not self._ours:
             return
         for name, result in self._others.items():
             known = self._ledger.results.get(name)
@@ -99,6 +105,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if stats.summarize(name)["failures"] and not failed:  # not rescued, and nothing that was said already
                 self._ledger.add(name, result)
         results = self._ledger.results
+        if not results:
+            return
         self._display.display("\n" + "\n".join(table(results)))
         for option, written in (("report_json", as_json), ("report_junit", as_junit)):
             path = self.get_option(option)

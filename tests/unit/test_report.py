@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says at its end: the table, the files, and how the results of several tasks are put together."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from builderfleet.plugin_utils.outcome import Outcome
+from builderfleet.plugin_utils.report import Ledger, Result, as_json, as_junit, not_connected, table
+
+RESULTS = {
+    "anna": Result(Outcome.CONVERGED),
+    "bert": Result(Outcome.CHANGED, "this\nthat"),
+    "carla": Result(Outcome.FAILED, "status 1\nno <such> \x1b[31mthing & more\x00"),
+    "dora": Result(Outcome.UNREACHABLE, "timed out"),
+    "emil": Result(Outcome.WOULD_CHANGE, "this"),
+}
+
+
+def test_the_table() -> None:
+    assert list(table({name: RESULTS[name] for name in ("anna", "bert", "emil")})) == [
+        "Outcome",
+        "  anna  converged     no changes",
+        "  bert  changed       this",
+        "                      that",
+        "  emil  would change  this",
+    ]
+    assert list(table({})) == []
+
+
+def test_json() -> None:
+    found = json.loads(as_json(RESULTS))
+    assert found["exit_code"] == 1
+    assert found["macs"]["bert"] == {"outcome": "changed", "remarks": ["this", "that"]}
+    assert list(found["macs"]) == list(RESULTS)
+
+
+def test_junit_holds_whatever_a_mac_says() -> None:
+    suite = ElementTree.fromstring(as_junit(RESULTS))
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "5",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
+    cases = {case.get("name"): case for case in suite}
+    assert [child.tag for child in cases["carla"]] == ["error"]
+    assert "no <such>" in str(cases["carla"][0].text)
+    assert [child.tag for child in cases["anna"]] == ["system-out"]
+    assert cases["emil"][0].get("message") == "would change"
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("Connection timed out", Outcome.UNREACHABLE),
+        ("No route to host", Outcome.UNREACHABLE),
+        ("admin@192.0.2.1: Permission denied (publickey).", Outcome.FAILED),
+        ("Host key verification failed.", Outcome.FAILED),
+    ],
+)
+def test_a_mac_that_refuses_is_not_asleep(reason: str, outcome: Outcome) -> None:
+    assert not_connected(reason) == Result(outcome, reason)
+
+
+WOULD, DONE = Result(Outcome.WOULD_CHANGE, "a\nb"), Result(Outcome.CHANGED, "a\nb")
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        ([(WOULD, True)], WOULD),
+        ([(WOULD, True), (DONE, False)], DONE),
+        ([(Result(Outcome.FAILED, "rubbish"), True), (DONE, False)], DONE),
+        ([(WOULD, True), (Result(Outcome.WOULD_CHANGE, "c"), True)], Result(Outcome.WOULD_CHANGE, "a\nb\nc")),
+        ([(DONE, False), (Result(Outcome.CONVERGED), False)], DONE),
+        ([(Result(Outcome.CONVERGED), False), (DONE, False)], DONE),
+        ([(DONE, False), (Result(Outcome.LOCKED, "anna"), False)], Result(Outcome.LOCKED, "a\nb\nanna")),
+        ([(DONE, False), (DONE, False)], DONE),
+    ],
+)
+def test_the_results_of_several_tasks(said: list[tuple[Result, bool]], result: Result) -> None:
+    ledger = Ledger()
+    for each, dry in said:
+        ledger.add("mac", each, dry=dry)
+    assert ledger.results == {"mac": result}
