@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "rollout":
         return rollout(rest)
     if given.command == "doctor":
+        if not rest:
+            parser.error("doctor wants an inventory, and has none; the project's own is inventory.py")
         return rollout([*rest, str(Path(__file__).with_name("deploys") / "doctor.py")])
     if rest:
         parser.error(f"{given.command} does not know {' '.join(rest)}")

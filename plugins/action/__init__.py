@@ -19,7 +19,7 @@ from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import 
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resource import Resource
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.session import Script, Session, SessionError
-from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import WrongVariable
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import PREFIXES, WrongVariable
 
 Desired = tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]
 """Resources in their order; or what is wrong with what was asked for."""
@@ -50,9 +50,14 @@ class MacAction(ActionBase):  # type: ignore[misc]
             printed = self._carry(session, script)
             if not session.failure:
                 session.take(*printed)
-        return result | self.report(session)
+        return result | self.report(session, (task_vars or {}).get("inventory_hostname", ""))
 
-    def report(self, session: Session) -> dict[str, Any]:
+    def variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The host's variables that are builderfleet's, rendered, in plain types."""
+        ours = {name: self._templar.template(value) for name, value in variables.items() if name.startswith(PREFIXES)}
+        return dict(json.loads(json.dumps(ours)))
+
+    def report(self, session: Session, host: str) -> dict[str, Any]:
         """The task's result."""
         found = session.result()
         failed = found.outcome not in _AS_DESIRED
@@ -76,7 +81,12 @@ class MacAction(ActionBase):  # type: ignore[misc]
         """Say what begins: a task's result shows only when all of it is over, and some changes take minutes."""
         if script.change:
             slow = " (this can take a while)" if script.change.slow else ""
-            Display().display(f"    [{host}] {script.change.summary}{slow}")
+            self.say(host, f"{script.change.summary}{slow}")
+
+    @staticmethod
+    def say(host: str, line: str) -> None:
+        """A line for people, while the task runs."""
+        Display().display(f"    [{host}] {line}")
 
     def _carry(self, session: Session, script: Script) -> tuple[str, str]:
         """Run a script on the Mac. Raises AnsibleConnectionFailure where the Mac cannot be reached."""

@@ -10,7 +10,8 @@ module: builder_vm
 short_description: Realises the builder VM for Nix on a Mac
 version_added: 0.1.0
 description:
-  - Realises nixpkgs' C(darwin.linux-builder) with the host's settings made to measure, and writes its start script, which M(builderfleet.macos.launchd_daemon) runs.
+  - Realises nixpkgs' C(darwin.linux-builder) with the host's settings made to measure, and writes its start script, which
+    M(builderfleet.macos.launchd_daemon) runs.
   - The private key of its client is never put into the Nix store, and it listens on 127.0.0.1 only.
 author:
   - builderfleet contributors (@builderfleet)

@@ -21,8 +21,8 @@ extends_documentation_fragment:
 options:
   phases:
     description:
-      - The parts to do, of C(nix), C(key), C(vm), C(daemon), C(ssh), C(machine), C(cleanup) and C(build). All of them when
-        it is not set.
+      - The parts to do, of C(nix), C(key), C(vm), C(daemon), C(ssh), C(machine), C(rotation), C(cleanup) and
+        C(build). All of them when it is not set.
     type: list
     elements: str
   nix_state:
@@ -42,8 +42,8 @@ options:
     description:
       - >-
         Where a Mac gets the installer: a URL (a mirror of your own will do) or a file that is on the Mac already.
-        C({version}) stands for nix_installer_version. The default is C(https://github.com/NixOS/nix-
-        installer/releases/download/{version}/nix-installer-aarch64-darwin).
+        C({version}) stands for nix_installer_version. The default is
+        C(https://github.com/NixOS/nix-installer/releases/download/{version}/nix-installer-aarch64-darwin).
     type: str
   nix_installer_sha256:
     description:
@@ -68,9 +68,8 @@ options:
     description:
       - >-
         The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release
-        channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin. The default is C(gith
-        ub:NixOS/nixpkgs/735a15e91bcb1b3e0883a91d3c9dfd4475d1bc54?narHash=sha256-
-        Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D).
+        channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin. The default is
+        C(github:NixOS/nixpkgs/735a15e91bcb1b3e0883a91d3c9dfd4475d1bc54?narHash=sha256-Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D).
     type: str
   linux_builder_nixpkgs_release:
     description:

@@ -34,7 +34,7 @@ options:
       - >-
         Ssh's keywords and their values, in order.
     type: dict
-    default: []
+    default: {}
 """
 
 EXAMPLES = r"""

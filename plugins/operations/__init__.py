@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pyinfra's front end: one operation a resource, and `linux_builder`, the deploy that does it all."""
+"""pyinfra's front end: one operation a resource, `linux_builder`, the deploy that does it all, and `doctor`."""
 
 from .builder_vm import builder_vm
+from .doctor import doctor
 from .launchd_daemon import launchd_daemon
 from .linux_build import linux_build
 from .linux_builder import linux_builder
@@ -13,6 +14,7 @@ from .ssh_keypair import ssh_keypair
 
 __all__ = [
     "builder_vm",
+    "doctor",
     "launchd_daemon",
     "linux_build",
     "linux_builder",

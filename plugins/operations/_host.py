@@ -92,14 +92,14 @@ def _changes(host: Host, session: Session, resource: Resource) -> Generator[Pyin
             return
         if change is None:
             return
-        yield FunctionCommand(_make, (session, change), {})
+        yield FunctionCommand(make, (session, change), {})
 
 
 def _failed(state: State, host: Host) -> bool:
     return False
 
 
-def _make(state: State, host: Host, session: Session, change: Change) -> bool:
+def make(state: State, host: Host, session: Session, change: Change) -> bool:
     """Make one change and ask again. False is pyinfra's word for a failure of this host."""
     began = time.monotonic()
     host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")

@@ -193,8 +193,11 @@ class Session:
         """
         step = next(iter(self.steps(resource)), None)
         if isinstance(step, Blocked):
+            blocked = [each for each in self.steps(resource) if isinstance(each, Blocked)]
+            reboot = all(each.reboot for each in blocked)
             raise SessionError(
-                f"{step.summary}. {step.remedy}", Outcome.REBOOT_NEEDED if step.reboot else Outcome.NEEDS_PERSON
+                "\n".join(f"{each.summary}. {each.remedy}" for each in blocked),
+                Outcome.REBOOT_NEEDED if reboot else Outcome.NEEDS_PERSON,
             )
         if step is not None and [change.summary for change in self.made].count(step.summary) > 1:
             raise SessionError(f"{step.summary}: it was done, but the Mac still says that it has to be done")

@@ -307,4 +307,11 @@ CHANGING = (
         name="dscl: not for everybody", script=f"dscl . -create /Users/{USER}", status=40, mutates=True,
         err=r".*\(eDSPermissionError\)\n",
     ),
+    Case(
+        name="sfltool: a login item's disposition stands before its URL", root=True, mutates=True, unverified=True,
+        before=_GONE + _LOADED, after=_GONE, source="macos_commands §8",
+        script="sfltool dumpbtm | awk '/^ *Disposition: /{d = $0} /^ *URL: /{print d; print $0}' |"
+        f" grep -B 1 -F 'URL: file://{PLIST}'",
+        out=rf" +Disposition: \[enabled, allowed.*\] \(0x[0-9a-f]+\)\n +URL: file://{PLIST}\n",
+    ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.network import Listeners
-from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.questions.nix import NixConfiguration, NixVersion
 from builderfleet.plugin_utils.questions.power import InternalBattery
 from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig
 
@@ -224,10 +224,9 @@ def test_what_hangs_is_unknown(question: Question[Any]) -> None:
         answer(question, HUNG)
 
 
-def test_versions_and_daemons() -> None:
+def test_versions() -> None:
     assert answer(NixVersion(), ran("nix (Nix) 2.35.2\n")) == "nix (Nix) 2.35.2"
     assert answer(NixVersion(), ran("", 127)) == ""
-    assert [answer(NixDaemonAnswers(), ran("", status)) for status in (0, 1)] == [True, False]
 
 
 def test_what_ssh_uses() -> None:

@@ -158,7 +158,7 @@ class Mac:
         sandbox.double(
             "/bin/launchctl", 'echo "launchctl $*" >> /calls; [ "$2" != system/systems.determinate.nix-daemon ]'
         )
-        sandbox.double(f"{NIX}/nix-store", 'echo "nix-store $NIX_REMOTE" >> /calls')
+        sandbox.double(f"{NIX}/nix-store", 'echo "nix-store $1 $2" >> /calls')
         # It refuses a line with `bad`, and shows the settings of nix.conf as they are.
         sandbox.double(f"{NIX}/nix", 'if grep bad "$NIX_CONF_DIR"/*.conf; then echo "error: bad line" >&2; exit 1; fi')
 
@@ -203,14 +203,16 @@ def test_it_is_set_and_the_daemon_restarted_once_it_answers(sandbox: Sandbox) ->
     mac.make(WANTED)
     assert mac.conf() == STOCK + LINE
     calls = (sandbox / "/calls").read_text().splitlines()
-    assert calls[-2:] == ["launchctl kickstart -k system/org.nixos.nix-daemon", "nix-store daemon"]
+    assert calls[-2:] == ["launchctl kickstart -k system/org.nixos.nix-daemon", "nix-store --store daemon"]
     assert not (sandbox / RESTART_DUE.path).exists()
 
 
 def test_what_nix_refuses_is_not_installed(sandbox: Sandbox) -> None:
     mac = Mac(sandbox)
     mac.conf("bad\n" + STOCK)
-    (change,) = Case("", NixSetting(setting="builders", value="ssh://bad"), {**mac.world(), NIX_CONF: file("")}).changes()
+    (change,) = Case(
+        "", NixSetting(setting="builders", value="ssh://bad"), {**mac.world(), NIX_CONF: file("")}
+    ).changes()
     mac.conf("")
     ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
     assert ran.returncode == 1

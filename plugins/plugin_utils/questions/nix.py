@@ -67,14 +67,24 @@ class DaemonReply:
     error: str = ""
 
 
+# With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does.
+ASK_DAEMON = (
+    f"{NIX}/nix-store",
+    "--store",
+    "daemon",
+    "--check-validity",
+    "--print-invalid",
+    f"/nix/store/{'0' * 32}-x",
+)
+"""A command that succeeds when the Nix daemon answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class NixDaemonReply:
     """What a client of the Nix daemon sees. That it has to wait for ever is an answer as well: the daemon hangs."""
 
     def requests(self) -> tuple[Request, ...]:
-        # With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does.
-        words = ("--store", "daemon", "--check-validity", "--print-invalid", f"/nix/store/{'0' * 32}-x")
-        return (run(f"{NIX}/nix-store", *words, limit=20),)
+        return (run(*ASK_DAEMON, limit=20),)
 
     def answer(self, replies: Replies) -> DaemonReply:
         try:

@@ -17,7 +17,7 @@ from ..files import diff
 from ..formats import nix_conf
 from ..ledger import LEDGER, PARENT, directories, edited, ledger, taken_back
 from ..questions.file import File, Found, Kind, Metadata
-from ..questions.nix import NIX, Configuration, NixConfiguration
+from ..questions.nix import ASK_DAEMON, NIX, Configuration, NixConfiguration
 from ..resource import Blocked, Change, Step
 from ..shell import STATE_DIRECTORY
 
@@ -47,7 +47,7 @@ for daemon in {" ".join(DAEMONS)}; do
   if /bin/launchctl print "system/$daemon" >/dev/null 2>&1; then
     /bin/launchctl kickstart -k "system/$daemon"
     waited=0
-    until limit 10 /usr/bin/env NIX_REMOTE=daemon {NIX}/nix-store --query --hash >/dev/null 2>&1; do
+    until limit 10 {" ".join(ASK_DAEMON)} >/dev/null 2>&1; do
       [ "$waited" -lt 60 ] || fail "$daemon does not answer since its restart"
       sleep 1; waited=$((waited + 1))
     done

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guest from inside: its disk, its clock, and whether it gets at a binary cache."""
+
+from __future__ import annotations
+
+import re
+
+from ..asking import Unknown
+from ..finding import Finding, broken, fine
+from ..questions.clock import Clock
+from ..questions.free_space import FreeSpace
+from ..questions.guest import GuestState
+from ..resources.builder_vm import DISK
+from .examination import Examination
+
+# /var is on the volume that is written to; / is a sealed one (facts/macos_commands §1).
+MAC_SPACE = FreeSpace("/private/var")
+LEAST_ON_MAC = 2**30
+# The guest collects garbage while it builds, when less than a GiB is free (facts/linux_builder §1.2): what is free beyond
+# half of that, it gets by itself.
+LEAST_IN_GUEST = 2**29
+
+MOST_SECONDS_OFF = 120
+"""Beyond that, certificates begin to be "not yet valid" (`facts/drift D24`)."""
+
+_CERTIFICATE = re.compile(r"certificate|\bSSL\b|\bTLS\b", re.IGNORECASE)
+
+
+def disk(examination: Examination) -> Finding:
+    """Whether there is room in the guest, and on the Mac, on whose disk the guest's grows."""
+    mac = examination.answers[MAC_SPACE]
+    if mac.free < LEAST_ON_MAC:
+        return broken(
+            "disk",
+            f"this Mac's own disk is nearly full: {_size(mac.free)} of {_size(mac.size)} are free, and the VM's disk grows"
+            " on it",
+            "Make room on that Mac",
+        )
+    guest = examination.guest()
+    if guest.disk is None:
+        raise Unknown("df in the guest said nothing of /nix/store")
+    size, free = guest.disk
+    seen = f"{_size(free)} of {_size(size)} are free in the guest"
+    if free < LEAST_IN_GUEST:
+        return broken(
+            "disk",
+            f"the guest's disk is nearly full: {seen}",
+            f"`sudo ssh {examination.builder.vm.alias} nix-collect-garbage` on that Mac makes room. If it is too small:"
+            f" raise linux_builder_disk, remove {DISK.path} there, and run the rollout: it makes a new one",
+        )
+    return fine("disk", f"{seen}, {_size(mac.free)} on this Mac")
+
+
+def clock(examination: Examination) -> Finding:
+    """Whether the Mac goes with the controller and the guest with the Mac, which it stops doing when the Mac sleeps."""
+    mac, controller = examination.answers[Clock()], examination.builder.controller_time
+    off = mac - controller
+    # What was asked again after the build is later by what the build took, and no error.
+    if abs(off) > MOST_SECONDS_OFF and not examination.built:
+        return broken(
+            "clock",
+            f"this Mac's clock is {_off(off)} the controller's",
+            "If it is the Mac's that is wrong: `sudo sntp -sS time.apple.com` there sets it",
+        )
+    guest = examination.guest()
+    if guest.now is None:
+        raise Unknown("date in the guest said nothing")
+    off = min(0, guest.now - guest.before) + max(0, guest.now - guest.after)
+    if abs(off) > MOST_SECONDS_OFF:
+        return broken(
+            "clock",
+            f"the guest's clock is {_off(off)} this Mac's: it stands still while the Mac sleeps",
+            f"{examination.restart_vm}, with the right time",
+        )
+    return fine("clock", "the guest, the Mac and the controller agree" + (f" to {abs(off)} s" if off else ""))
+
+
+def dns(examination: Examination) -> Finding:
+    """Whether the guest resolves the name of its binary cache."""
+    guest = examination.guest()
+    if not guest.cache:
+        return fine("dns", f"nothing to resolve: {_no_cache(guest)}")
+    tried = guest.resolve
+    if tried is None or not tried.possible:
+        raise Unknown("the guest has neither getent nor nslookup")
+    if tried.well:
+        return fine("dns", f"the guest resolves {guest.name}")
+    asked = f"it asks {guest.nameservers}" if guest.nameservers else "it has no name server"
+    cause = f"the guest cannot resolve {guest.name}: {asked}"
+    if not examination.builder.setting.present:
+        return fine("dns", f"{cause}; nothing needs it but sources, which builds fetch: {_SENT}")
+    if guest.mac_fetches:
+        return broken(
+            "dns",
+            f"{cause}, while this Mac gets there",
+            "The stock guest asks 8.8.8.8, which VPNs and firewalls often hold up: have them let it through."
+            " linux_builder_use_substitutes: false does without: the Mac then sends what a build needs",
+        )
+    return broken("dns", f"{cause}; this Mac does not get there either", _NETWORK)
+
+
+_SENT = "linux_builder_use_substitutes is false"
+_NETWORK = "Look at that Mac's network first"
+
+
+def cache(examination: Examination) -> Finding:
+    """Whether the guest gets at its binary cache."""
+    guest = examination.guest()
+    if not guest.cache:
+        return fine("cache", _no_cache(guest))
+    if not examination.builder.setting.present:
+        return fine("cache", f"not needed: {_SENT}")
+    examination.needs("dns")
+    tried = guest.fetch
+    if tried is None or not tried.possible:
+        raise Unknown("the guest has no nix in its PATH")
+    if tried.well:
+        return fine("cache", f"the guest gets at {guest.cache}")
+    if "does not appear to be a binary cache" in tried.said:
+        return broken(
+            "cache",
+            f"what answers the guest at {guest.cache} is no binary cache",
+            "It has moved, or a portal or a proxy answers in its place: have that let the guest through",
+        )
+    if _CERTIFICATE.search(tried.said):
+        return broken(
+            "cache",
+            f"the guest does not trust the certificate of {guest.cache}: {tried.said}",
+            "With a proxy that intercepts TLS: put its CA into a bundle on the Mac, name that in"
+            " linux_builder_certificates, and run the rollout",
+        )
+    cause = f"the guest cannot fetch from {guest.cache}: {tried.said or f'status {tried.status}'}"
+    if guest.mac_fetches:
+        return broken(
+            "cache",
+            f"{cause}; this Mac can",
+            "Have the firewall or the proxy let the guest through; linux_builder_use_substitutes: false does without: the"
+            " Mac then sends what a build needs",
+        )
+    return broken("cache", f"{cause}; nor can this Mac", _NETWORK)
+
+
+def _no_cache(guest: GuestState) -> str:
+    if guest.substituters:
+        return f"the guest fetches from {guest.substituters}, which is not on the web"
+    return "the guest fetches from no cache, the Mac sends what a build needs"
+
+
+def _off(seconds: int) -> str:
+    return f"{abs(seconds)} s {'behind' if seconds < 0 else 'ahead of'}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f}GiB" if count >= 2**30 else f"{count // 2**20}MiB"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The builder VM from outside: does launchd keep it running, and who answers on its port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..asking import Question
+from ..finding import Finding, broken, fine
+from ..questions.file import Kind, Metadata
+from ..questions.launchd import LaunchdJob
+from ..questions.log_tail import LogTail
+from ..questions.network import Greeting, Listeners
+from ..resource import Blocked, Change
+from ..resources.builder_vm import DISK
+from .examination import Builder, Examination, remedy
+from .jobs import ended, has_failed, is_login_item_off, login_item_remedy
+
+HAND_KEY, PIN_HOST_KEY = "hand the client's public key", "pin the builder VM's host key"
+"""How those of the VM's changes begin that are about keys."""
+
+# What is known of how QEMU ends (facts/linux_builder §4 #3).
+_EXIT_CODES = {134: "QEMU stopped itself, as some of its versions do on some versions of macOS: pin another nixpkgs"}
+
+
+def questions(builder: Builder) -> Iterator[Question[Any]]:
+    port = builder.vm.port
+    yield from (Metadata(builder.vm.root), LaunchdJob(builder.job.label), LogTail(builder.job.log))
+    yield from (Greeting(port), Listeners(port))
+
+
+def job(examination: Examination) -> Finding:
+    """Whether launchd has the VM's job, as it is wanted, and keeps it running."""
+    answers, wanted = examination.answers, examination.builder.job
+    label, loaded = wanted.label, answers[LaunchdJob(wanted.label)]
+    steps = [step for step in wanted.changes(answers) if not step.summary.startswith("wait until")]
+    if is_login_item_off(answers, wanted.path):
+        now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
+        return broken("job", f"{label} {now}: it is switched off in the login items", login_item_remedy(label))
+    if loaded.disabled:
+        now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
+        cause = f"{label} {now}: it is switched off by an override of launchctl (`disable`)"
+        return broken("job", cause, remedy(steps))
+    root = answers[Metadata(examination.builder.vm.root)]
+    if root.kind is not Kind.LINK or not root.resolves:
+        return broken(
+            "job",
+            f"the program of {label} is gone: its GC root {examination.builder.vm.root} "
+            + ("is not there" if root.absent else "leads nowhere"),
+            remedy(_vm_steps(examination)),
+        )
+    if loaded.job is None:
+        return broken("job", f"{label} is not loaded", remedy(steps))
+    changed = _vm_steps(examination)
+    if changed:
+        return broken("job", f"what {label} runs from is not as it was left", remedy(changed))
+    if not answers[Greeting(examination.builder.vm.port)] and (loaded.job.pid is None or has_failed(loaded.job)):
+        return _crash(examination)
+    if steps:
+        return broken("job", f"launchd has another {label} than the one wanted", remedy(steps))
+    return fine("job", f"{label} runs" + (f" (pid {loaded.job.pid})" if loaded.job.pid else ""))
+
+
+def _vm_steps(examination: Examination) -> list[Change | Blocked]:
+    steps = examination.builder.vm.changes(examination.answers)
+    return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY))]
+
+
+def _crash(examination: Examination) -> Finding:
+    wanted = examination.builder.job
+    loaded = examination.answers[LaunchdJob(wanted.label)].job
+    assert loaded is not None
+    said = examination.answers[LogTail(wanted.log)]
+    cause = [f"{wanted.label} does not keep running: {ended(loaded)}"]
+    cause += [f"{wanted.log} ends with:", *(f"  {line}" for line in said)] if said else []
+    known = _EXIT_CODES.get(loaded.last_exit_code or 0)
+    what = (
+        f"See {wanted.log} on that Mac. A disk that QEMU does not read any more holds nothing that cannot be built again:"
+        f" move {DISK.path} away, and the next start makes a new one"
+    )
+    return broken("job", "\n".join(cause), known or what)
+
+
+def port(examination: Examination) -> Finding:
+    """Whether it is our VM that listens on the port, and its guest that answers: QEMU accepts before its guest does."""
+    answers, builder = examination.answers, examination.builder
+    number = builder.vm.port
+    taken = next((step for step in builder.mac.changes(answers) if isinstance(step, Blocked)), None)
+    if taken is not None:
+        return broken("port", taken.summary, taken.remedy)
+    greeting = answers[Greeting(number)].decode("utf-8", "replace").strip()
+    if greeting.startswith("SSH-"):
+        return fine("port", f"{number} answers: {greeting}")
+    if greeting:
+        return broken(
+            "port",
+            f"what answers on port {number} is no SSH server: {greeting[:60]!r}",
+            f"{examination.restart_vm}; see also who listens: `sudo lsof -nP -iTCP:{number}`",
+        )
+    examination.needs("job")
+    if not answers[Listeners(number)]:
+        return broken(
+            "port",
+            f"nobody listens on port {number}, though the VM's job runs",
+            f"It may be starting: look again in a minute; else {examination.restart_vm}, and {builder.job.log} says why",
+        )
+    return broken(
+        "port",
+        f"port {number} is open, but the guest behind it is silent",
+        f"It may be starting: look again in a minute; else it hangs: {examination.restart_vm}",
+    )

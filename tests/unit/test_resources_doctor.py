@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Doctor: every cause once, what it hides and what it does not, and when a build is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from builderfleet.plugin_utils.asking import Unknown
+from builderfleet.plugin_utils.checks.examination import fingerprint
+from builderfleet.plugin_utils.checks.guest import MAC_SPACE
+from builderfleet.plugin_utils.finding import Finding, State, rendered
+from builderfleet.plugin_utils.outcome import Outcome
+from builderfleet.plugin_utils.questions.clock import Clock
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
+from builderfleet.plugin_utils.questions.free_space import Space
+from builderfleet.plugin_utils.questions.guest import Guest, GuestState, Tried
+from builderfleet.plugin_utils.questions.key_pair import KeyPair
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.log_tail import LogTail
+from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
+from builderfleet.plugin_utils.questions.network import Greeting, Listeners, Process
+from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.resource import Blocked, Change, Resource
+from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, PUBLIC_KEY, WRAPPER
+from builderfleet.plugin_utils.resources.doctor import CHECKS, Doctor, DoctorsBuild, doctor, findings
+from builderfleet.plugin_utils.resources.linux_build import PROOF
+from builderfleet.plugin_utils.resources.nix_installation import BEGUN, RECEIPT, plist_of
+from builderfleet.plugin_utils.resources.nix_machine import MACHINES
+from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
+from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
+from builderfleet.plugin_utils.session import Session, SessionError
+
+from tests.unit import test_resources_linux_builder as whole
+from tests.unit.answers import (
+    GIVEN,
+    NOW,
+    OTHER_PUBLIC,
+    PUBLIC,
+    SSHD,
+    Case,
+    World,
+    answers,
+    file,
+    link,
+    loaded,
+    nix,
+    pair,
+    receipt,
+)
+
+
+def resources(**given: Any) -> tuple[Resource, DoctorsBuild, Doctor]:
+    (root, build, examined), wrong = doctor({**GIVEN, **given}, NOW)
+    assert isinstance(build, DoctorsBuild) and isinstance(examined, Doctor) and not wrong
+    return root, build, examined
+
+
+ROOT_ON_MAC, BUILD, DOCTOR = resources()
+BUILDER = DOCTOR.builder
+LABEL, NIX_DAEMON = BUILDER.job.label, "org.nixos.nix-daemon"
+JOB, GUEST, KEY = LaunchdJob(LABEL), Guest("builderfleet"), KeyPair(BUILDER.key.path)
+SOCKET = Metadata("/nix/var/nix/daemon-socket/socket")
+PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
+LISTENING = Process(pid=412, group=411, parent=411, command="qemu-system-aarch64", addresses=("127.0.0.1:31422",))
+ALL_WELL = GuestState(
+    status=0,
+    host_key=fingerprint(BUILDER.vm.host_key),
+    before=NOW,
+    after=NOW + 3,
+    now=NOW + 1,
+    disk=(60 * 2**30, 50 * 2**30),
+    substituters="https://cache.nixos.org/",
+    cache="https://cache.nixos.org",
+    name="cache.nixos.org",
+    nameservers="8.8.8.8",
+    resolve=Tried("0"),
+    fetch=Tried("0"),
+)
+HEALTHY: World = whole.CONVERGED | {
+    PROOF: NOTHING,
+    NixDaemonReply(): DaemonReply(True),
+    LaunchdJob(NIX_DAEMON): loaded(NIX_DAEMON),
+    SOCKET: file(None),
+    Listeners(31422): (LISTENING,),
+    GUEST: ALL_WELL,
+}
+"""What a Mac answers whose builder has nothing."""
+
+
+def guest(**changed: Any) -> World:
+    return {GUEST: replace(ALL_WELL, **changed)}
+
+
+def no_ssh(error: str, status: int = 255) -> World:
+    return {GUEST: GuestState(status=status, error=error, host_key=ALL_WELL.host_key, before=NOW, after=NOW)}
+
+
+def job(**fields: Any) -> Any:
+    wanted = BUILDER.job
+    return loaded(LABEL, environment=wanted.definition()["EnvironmentVariables"], **fields)
+
+
+STOPPED: World = {Greeting(31422): b"", Listeners(31422): (), GUEST: GuestState(status=255, error="refused", after=1)}
+
+
+@dataclass(frozen=True)
+class Sick:
+    """What differs from a healthy Mac, the check that finds it, what it says, and the checks that are not reached then."""
+
+    name: str
+    check: str
+    world: World
+    cause: str
+    remedy: str
+    hidden: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+INSIDE = ("disk", "clock", "dns", "cache")
+NIX_SIDE = ("daemon", "machine")
+OVER_SSH = ("host key", "ssh", *INSIDE)
+ROLLOUT = "Run the rollout: it will"
+OTHER = fingerprint(OTHER_PUBLIC)
+
+DAEMONS: list[tuple[str, World, str, str]] = [
+    (
+        "a daemon without a job",
+        {plist_of(NIX_DAEMON): NOTHING, LaunchdJob(NIX_DAEMON): loaded(NIX_DAEMON, pid=None)},
+        "does not keep running",
+        "kickstart -k",
+    ),
+    (
+        "a daemon that is gone",
+        {plist_of(NIX_DAEMON): NOTHING, LaunchdJob(NIX_DAEMON): replace(loaded(NIX_DAEMON), job=None)},
+        "nix-daemon.plist is gone",
+        "Repair this Nix",
+    ),
+    (
+        "a daemon that is not loaded",
+        {LaunchdJob(NIX_DAEMON): replace(loaded(NIX_DAEMON), job=None)},
+        "is not loaded",
+        "launchctl bootstrap system /Library",
+    ),
+    (
+        "a daemon that is disabled",
+        {LaunchdJob(NIX_DAEMON): replace(loaded(NIX_DAEMON, disabled=True), job=None)},
+        "switched off by an override",
+        "launchctl enable system/org.nixos.nix-daemon",
+    ),
+    (
+        "a daemon that is no login item",
+        {
+            LaunchdJob(NIX_DAEMON): replace(loaded(NIX_DAEMON), job=None),
+            LoginItemsOff(): frozenset({f"file://{plist_of(NIX_DAEMON).path}"}),
+        },
+        "login items",
+        "System Settings",
+    ),
+    (
+        "a daemon that crashes",
+        {LaunchdJob(NIX_DAEMON): loaded(NIX_DAEMON, pid=None, last_exit_code=1, runs=40)},
+        "ended with exit code 1, started 40 times",
+        "kickstart -k",
+    ),
+    ("a daemon without a socket", {SOCKET: NOTHING}, "its socket /nix/var", "kickstart -k"),
+    (
+        "a daemon that hangs",
+        {NixDaemonReply(): DaemonReply(False, "took longer than 20 seconds")},
+        "does not answer: took longer",
+        "kickstart -k",
+    ),
+]
+SILENT: World = {NixDaemonReply(): DaemonReply(False, "error: x")}
+SICK = [
+    # Nix
+    Sick(
+        "no Nix",
+        "nix",
+        {key: NOTHING for key, value in HEALTHY.items() if isinstance(key, File | Metadata) and "nix" in str(key)}
+        | {NixVersion(): "", RECEIPT: NOTHING},
+        "there is no Nix on this Mac",
+        f"{ROLLOUT} install Nix with nix-installer 2.35.2",
+        NIX_SIDE,
+    ),
+    Sick("half a Nix", "nix", {RECEIPT: receipt("Progress")}, "was not finished", "Finish or undo it", NIX_SIDE),
+    Sick(
+        "half a Nix of ours",
+        "nix",
+        {RECEIPT: receipt("Progress"), BEGUN: file("")},
+        "its installation was cut off",
+        f"{ROLLOUT} install Nix",
+        NIX_SIDE,
+    ),
+    Sick("Nix does not run", "nix", {NixVersion(): ""}, "nix does not run", "store's volume is mounted", NIX_SIDE),
+    Sick(
+        "a configuration that is not read",
+        "nix",
+        {NixConfiguration(): nix("warning\nerror: illegal line", builders_use_substitutes="true")},
+        "does not read its configuration: error: illegal line",
+        "in /etc/nix",
+        NIX_SIDE,
+    ),
+    Sick(
+        "a foreign line that is not read",
+        "nix",
+        {NixConfiguration(): nix("error: syntax error"), File("/etc/nix/nix.conf"): file("a=b\n")},
+        "/etc/nix/nix.conf, line 1",
+        "correct it",
+        NIX_SIDE,
+    ),
+    # the daemon
+    *(Sick(name, "daemon", {**SILENT, **world}, cause, remedy) for name, world, cause, remedy in DAEMONS),
+    # the job
+    Sick("not loaded", "job", STOPPED | {JOB: replace(job(), job=None)}, "is not loaded", f"{ROLLOUT} load launchd",
+         ("port", *OVER_SSH)),
+    Sick("disabled", "job", STOPPED | {JOB: replace(job(disabled=True), job=None)}, "by an override of launchctl",
+         f"{ROLLOUT} load launchd", ("port", *OVER_SSH)),
+    Sick("disabled for later", "job", {JOB: job(disabled=True)}, "will not be loaded at the next boot", f"{ROLLOUT} enable"),
+    Sick("no login item", "job", STOPPED | {JOB: replace(job(), job=None), LoginItemsOff(): frozenset({f"file://{PLIST}"})},
+         "is not loaded: it is switched off in the login items", "System Settings", ("port", *OVER_SSH)),
+    Sick("crashing", "job",
+         STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9), LogTail(BUILDER.job.log): ("qemu: no disk",)},
+         r"ended with exit code 1, started 9 times\n.*log ends with:\n  qemu: no disk", "nixos.qcow2 away",
+         ("port", *OVER_SSH)),
+    Sick("crashing as QEMU does", "job", STOPPED | {JOB: job(pid=None, last_exit_code=134, runs=9)}, "exit code 134",
+         "pin another nixpkgs", ("port", *OVER_SSH)),
+    Sick("killed", "job", STOPPED | {JOB: job(pid=None, last_signal="Killed: 9")}, r"a signal ended it \(Killed: 9\)",
+         "See /var/log", ("port", *OVER_SSH)),
+    Sick("no program", "job", {Metadata(BUILDER.vm.root): NOTHING}, "program .* is gone: .* is not there",
+         f"{ROLLOUT} realise the builder VM"),
+    Sick("a program that was collected", "job", {Metadata(BUILDER.vm.root): link("/nix/store/x", resolves=False)},
+         "leads nowhere", f"{ROLLOUT} realise"),
+    Sick("no start script", "job", {File(WRAPPER): NOTHING}, "runs from is not as it was left", "start script"),
+    Sick("another definition", "job", {File(PLIST): file("rubbish")}, "has another", f"{ROLLOUT} reload"),
+    # the port
+    Sick("taken", "port", {Listeners(31422): (replace(LISTENING, pid=7, group=7, parent=1, command="nc"),),
+                           Greeting(31422): b"", **no_ssh("timed out")},
+         r"taken by nc \(pid 7\)", "End that process", ("ssh", *INSIDE)),
+    Sick("another builders port", "port", {Listeners(31022): (replace(LISTENING, pid=7, group=7, parent=1),),
+                                           Greeting(31022): SSHD},
+         "the port of the stock darwin.linux-builder", "another port", given={"linux_builder_port": 31022}),
+    Sick("silent", "port", {Greeting(31422): b"", **no_ssh("Connection timed out during banner exchange")},
+         "open, but the guest behind it is silent", "launchctl kill SIGTERM", ("ssh", *INSIDE)),
+    Sick("closed", "port", STOPPED, "nobody listens on port 31422", "It may be starting", OVER_SSH),
+    Sick("no sshd", "port", {Greeting(31422): b"220 mail\r\n", **no_ssh("bad banner")}, "no SSH server: '220 mail'", "lsof",
+         ("ssh", *INSIDE)),
+    # keys
+    Sick("another host key", "host key",
+         {GUEST: GuestState(status=255, error="Host key verification failed.", host_key=OTHER)},
+         f"presents another host key than the one wanted: {OTHER}", "set linux_builder_host_key", ("ssh", *INSIDE)),
+    Sick("another pin for ssh", "host key",
+         {KNOWN_HOSTS: file(f"builderfleet {OTHER_PUBLIC}\n"), **no_ssh("Host key verification failed.")},
+         f"known_hosts pins {OTHER}", f"{ROLLOUT} pin the builder VM's host key", ("ssh", *INSIDE)),
+    Sick("no key", "key", {KEY: pair(NOTHING, NOTHING, ""), **no_ssh("Permission denied (publickey).")},
+         "has no key", f"{ROLLOUT} make SSH key pair", ("ssh", *INSIDE)),
+    Sick("a key for all", "key", {KEY: pair(file(None, 0o644), file(f"{PUBLIC} b\n"), "")}, "root's alone.*0644",
+         f"{ROLLOUT} set owner and mode"),
+    Sick("a damaged key", "key", {KEY: pair(file(None, 0o600), file(f"{PUBLIC} b\n"), "")}, "cannot be used",
+         f"{ROLLOUT} replace SSH key pair"),
+    Sick("no public half", "key", {KEY: pair(file(None, 0o600), NOTHING)}, ".pub is not there", f"{ROLLOUT} derive"),
+    Sick("another public half", "key", {KEY: pair(file(None, 0o600), file(f"{OTHER_PUBLIC} b\n"))}, "another private half",
+         f"{ROLLOUT} derive"),
+    Sick("another key handed", "key",
+         {PUBLIC_KEY: file(f"{OTHER_PUBLIC} b\n", 0o444), **no_ssh("Permission denied (publickey).")},
+         f"handed another public key .{OTHER}", f"{ROLLOUT} hand the client's public key", ("ssh", *INSIDE)),
+    Sick("no key handed", "key", {PUBLIC_KEY: NOTHING}, "handed no public key", f"{ROLLOUT} hand"),
+    Sick("a key handed that all write", "key", {PUBLIC_KEY: file(f"{PUBLIC} b\n", 0o666)}, "does not trust.*0666",
+         f"{ROLLOUT} hand"),
+    # ssh
+    Sick("no block", "ssh", {File(BUILDER.ssh.path): NOTHING, GUEST: GuestState(status=255, error="no such host")},
+         "150-builderfleet.conf is not there", f"{ROLLOUT} write ssh host", ("host key", *INSIDE)),
+    Sick("another block", "ssh", {File(BUILDER.ssh.path): file("Host builderfleet\n")}, "is not as wanted",
+         f"{ROLLOUT} write"),
+    Sick("a block that is not read", "ssh", {SSH_CONFIG: file("Host *\n")}, "does not include it", f"{ROLLOUT} have"),
+    Sick("a block that is overridden", "ssh",
+         {EffectiveSshConfig("builderfleet"): {"hostname": ["127.0.0.1"], "port": ["2200"]}},
+         "Port 31422 for builderfleet, but ssh uses 2200", "overrides"),
+    Sick("permission denied", "ssh", no_ssh("builder@127.0.0.1: Permission denied (publickey)."), "refuses this Mac's key",
+         "starts the VM again", INSIDE),
+    Sick("timed out", "ssh", no_ssh("Connection timed out during banner exchange"), "in time", "hangs", INSIDE),
+    Sick("turned away", "ssh", no_ssh("Connection closed by 127.0.0.1 port 31422"), "ends the connection", "too often",
+         INSIDE),
+    Sick("something else", "ssh", no_ssh("", 1), "fails: status 1 and no message", "sudo ssh -v builderfleet", INSIDE),
+    # inside
+    Sick("a full Mac", "disk", {MAC_SPACE: Space(500 * 2**30, 2**29)}, "Mac's own disk.*512MiB of 500.0GiB", "Make room"),
+    Sick("a full guest", "disk", guest(disk=(60 * 2**30, 100 * 2**20)), "100MiB of 60.0GiB are free", "collect-garbage"),
+    Sick("a Mac behind", "clock", {Clock(): NOW - 300}, "this Mac's clock is 300 s behind the controller's", "sntp"),
+    Sick("a Mac ahead", "clock", {Clock(): NOW + 7200}, "7200 s ahead of", "sntp"),
+    Sick("a guest behind", "clock", guest(now=NOW - 3600), "guest's clock is 3600 s behind", "kill SIGTERM"),
+    Sick("no name server", "dns", guest(resolve=Tried("2"), nameservers=""), "it has no name server, while", "8.8.8.8",
+         ("cache",)),
+    Sick("a name server that is held up", "dns", guest(resolve=Tried("124")), "asks 8.8.8.8, while this Mac gets there",
+         "linux_builder_use_substitutes: false", ("cache",)),
+    Sick("no network", "dns", guest(resolve=Tried("2"), mac_fetches=False), "this Mac does not get there either",
+         "Mac's network", ("cache",)),
+    Sick("a proxy", "cache", guest(fetch=Tried("1", "error: x: SSL peer certificate or SSH remote key was not OK (60)")),
+         "does not trust the certificate of https://cache.nixos.org", "linux_builder_certificates"),
+    Sick("a portal", "cache", guest(fetch=Tried("1", "'x' does not appear to be a binary cache")), "no binary cache",
+         "portal"),
+    Sick("a firewall", "cache", guest(fetch=Tried("1", "error: Timeout was reached (28)")), r"\(28\); this Mac can",
+         "firewall"),
+    Sick("a cache that is down", "cache", guest(fetch=Tried("7", ""), mac_fetches=False), "status 7; nor can this Mac",
+         "network"),
+    # Nix's view of it
+    Sick("not registered", "machine", {MACHINES: NOTHING}, "does not know the builder", f"{ROLLOUT} register"),
+    Sick("registered otherwise", "machine",
+         {MACHINES: file((HEALTHY[MACHINES].content or b"").replace(b" 4 ", b" 1 "))}, "not as wanted", f"{ROLLOUT} register"),
+    Sick("another tools machines", "machine", {MACHINES: link("/etc/static/nix/machines")}, "nix-darwin",
+         "Have that tool write"),
+    Sick("hidden by an inline setting", "machine",
+         {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "an inline `builders =`",
+         f"{ROLLOUT} set builders"),
+    Sick("a foreign line that stops all", "machine",
+         {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n")}, "/etc/nix/machines, line 2",
+         "put it right"),
+    Sick("no substitutes", "machine", {NixConfiguration(): nix(builders="@/etc/nix/machines")},
+         "builders-use-substitutes", f"{ROLLOUT} set"),
+    Sick("a restart that is due", "machine", {RESTART_DUE: file("")}, "restart the Nix daemon", f"{ROLLOUT} restart"),
+]  # fmt: skip
+
+
+def of(resource: Doctor, world: World) -> list[Finding]:
+    return list(resource.examine(answers(resource, world)).found.values())
+
+
+def examined(sick: Sick) -> dict[str, Finding]:
+    _, _, examination = resources(**sick.given)
+    return {finding.check: finding for finding in of(examination, HEALTHY | sick.world)}
+
+
+def test_a_healthy_mac_has_nothing() -> None:
+    found = of(DOCTOR, HEALTHY)
+    assert [(each.check, each.state) for each in found] == [(name, State.FINE) for name in CHECKS]
+    assert Case("", DOCTOR, HEALTHY).steps() == []
+    assert [step.summary for step in Case("", BUILD, HEALTHY).steps()] == [
+        "prove it with a Linux build for aarch64-linux"
+    ]
+
+
+@pytest.mark.parametrize("sick", SICK, ids=str)
+def test_what_is_wrong_is_found_with_its_cause(sick: Sick) -> None:
+    found = examined(sick)
+    finding = found[sick.check]
+    assert finding.state is State.BROKEN, finding
+    assert _matches(sick.cause, finding.cause), finding.cause
+    assert _matches(sick.remedy, finding.remedy), finding.remedy
+    hidden = {name for name, each in found.items() if each.state is State.NOT_REACHED}
+    assert hidden == set(sick.hidden)
+    assert {found[name].waits_for for name in hidden} <= {sick.check}
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None or pattern in text
+
+
+def test_every_check_is_found_wrong_somewhere() -> None:
+    assert {sick.check for sick in SICK} == set(CHECKS)
+
+
+def test_what_is_wrong_needs_a_person() -> None:
+    steps = Case("", DOCTOR, HEALTHY | {MACHINES: NOTHING} | guest(disk=(2**30, 2**20))).steps()
+    assert all(isinstance(step, Blocked) for step in steps)
+    assert [step.summary.partition(":")[0] for step in steps] == ["disk", "machine"]
+
+
+UNKNOWN: list[tuple[Any, set[str]]] = [
+    (NixVersion(), {"nix"}),
+    (NixDaemonReply(), {"daemon"}),
+    (JOB, {"job", "port", "host key", "key"}),
+    (Listeners(31422), {"port"}),
+    (GUEST, {"host key", "ssh", *INSIDE}),
+    (Clock(), {"clock"}),
+    (MAC_SPACE, {"disk"}),
+    (MACHINES, {"host key", "machine"}),
+]
+
+
+@pytest.mark.parametrize(("question", "checks"), UNKNOWN, ids=[str(question) for question, _ in UNKNOWN])
+def test_an_unknown_answer_is_no_health(question: Any, checks: set[str]) -> None:
+    asked = Case("", DOCTOR, HEALTHY)
+    known = {each: value for each, value in HEALTHY.items() if each != question}
+    heard = answers(DOCTOR, known)
+    heard._known.pop(question)
+    found = DOCTOR.examine(heard).found
+    assert {name for name, each in found.items() if each.state is State.UNKNOWN} == checks
+    with pytest.raises(Unknown):
+        list(asked.resource.changes(heard))
+
+
+def test_login_items_and_logs_that_are_not_told_hide_nothing() -> None:
+    heard = answers(DOCTOR, HEALTHY | {JOB: job(disabled=True)})
+    heard._known.pop(LoginItemsOff())
+    assert DOCTOR.examine(heard).found["job"].state is State.BROKEN
+
+
+@pytest.mark.parametrize("answer", [Tried("127", "not found"), None])
+def test_what_the_guest_cannot_try_is_unknown(answer: Tried | None) -> None:
+    found = {each.check: each.state for each in of(DOCTOR, HEALTHY | guest(resolve=answer))}
+    assert found["dns"] is State.UNKNOWN
+    found = {each.check: each.state for each in of(DOCTOR, HEALTHY | guest(fetch=answer))}
+    assert (found["dns"], found["cache"]) == (State.FINE, State.UNKNOWN)
+
+
+def test_a_guest_that_uses_no_cache_needs_none() -> None:
+    for changed in ({"substituters": "", "cache": ""}, {"substituters": "s3://bucket", "cache": ""}):
+        assert {each.state for each in of(DOCTOR, HEALTHY | guest(**changed))} == {State.FINE}
+    _, _, sender = resources(linux_builder_use_substitutes=False)
+    found = {each.check: each for each in of(sender, HEALTHY | guest(resolve=Tried("2")))}
+    assert (found["dns"].state, found["cache"].state) == (State.FINE, State.FINE)
+    assert "cannot resolve" in found["dns"].cause
+
+
+# --- the build -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sick", SICK, ids=str)
+def test_a_build_is_made_unless_what_it_needs_is_wrong(sick: Sick) -> None:
+    _, build, _ = resources(**sick.given)
+    steps = Case("", build, HEALTHY | sick.world).steps()
+    prevented = sick.check in ("nix", "daemon", "machine", "host key") or "ssh" in sick.hidden
+    prevented = prevented or "disk" in sick.hidden
+    assert bool(steps) is not prevented
+    assert all(isinstance(step, Change) and step.proof for step in steps)
+
+
+def session(world: World, failure: SessionError | None = None) -> Session:
+    conversation = Session((ROOT_ON_MAC, BUILD, DOCTOR), "anna", failure=failure)
+    conversation._answers = answers(DOCTOR, world)
+    return conversation
+
+
+PROVED = {PROOF: file(f"Linux 6 on builder for aarch64-linux\n{BUILDER.build.stamp}\n")}
+
+
+@pytest.mark.parametrize(
+    ("world", "failure", "state", "cause"),
+    [
+        ({}, None, State.NOT_REACHED, "not made"),
+        (PROVED, None, State.FINE, "Linux 6 on builder"),
+        ({}, SessionError("prove it: status 1\nerror: out of memory"), State.BROKEN, "status 1\nerror: out of"),
+        ({}, SessionError("locked by bob", Outcome.LOCKED), State.UNKNOWN, "could not be made: locked by bob"),
+        ({MACHINES: NOTHING}, None, State.NOT_REACHED, "machine comes first"),
+        (no_ssh("Connection closed"), None, State.NOT_REACHED, "ssh comes first"),
+    ],
+)
+def test_what_came_of_the_build(world: World, failure: SessionError | None, state: State, cause: str) -> None:
+    found = findings(session(HEALTHY | world, failure))[-1]
+    assert (found.check, found.state) == ("build", state)
+    assert cause in found.cause
+
+
+def test_what_the_build_took_is_no_error_of_the_clock() -> None:
+    later = HEALTHY | {Clock(): NOW + 600} | guest(before=NOW + 600, now=NOW + 601, after=NOW + 602)
+    assert {each.check for each in of(DOCTOR, later) if each.state is State.BROKEN} == {"clock"}
+    assert {each.state for each in of(DOCTOR, later | PROVED)} == {State.FINE}
+
+
+def test_outcomes() -> None:
+    assert session(HEALTHY).outcome() is Outcome.CONVERGED
+    assert session(HEALTHY | PROVED).outcome() is Outcome.CONVERGED
+    assert session(HEALTHY | {MACHINES: NOTHING}).outcome() is Outcome.NEEDS_PERSON
+
+
+# --- variables -----------------------------------------------------------------------------------------------------
+
+
+def test_wrong_variables_are_refused() -> None:
+    found, wrong = doctor(GIVEN | {"linux_builder_port": "many"}, NOW)
+    assert found == ()
+    assert [each.name for each in wrong] == ["linux_builder_port"]
+
+
+def test_where_no_builder_is_wanted_nothing_is_examined() -> None:
+    assert doctor(GIVEN | {"linux_builder_state": "absent"}, NOW) == ((), ())
+    (finding,) = findings(Session((), "anna"))
+    assert finding.state is State.FINE
+
+
+# --- what people read ----------------------------------------------------------------------------------------------
+
+
+def test_what_people_read() -> None:
+    found = [
+        Finding("nix", State.FINE, "Nix 2.35.2, NixOS nix-installer"),
+        Finding("job", State.BROKEN, "it crashes\n  qemu: no disk", "Look at it"),
+        Finding("port", State.NOT_REACHED, "not reached: job comes first", waits_for="job"),
+        Finding("host key", State.UNKNOWN, "could not be told"),
+    ]
+    assert list(rendered(found)) == [
+        "ok     nix       Nix 2.35.2, NixOS nix-installer",
+        "WRONG  job       it crashes",
+        "                   qemu: no disk",
+        "                 → Look at it",
+        "-      port      not reached: job comes first",
+        "?      host key  could not be told",
+    ]
+
+
+def test_fingerprints_are_those_of_ssh() -> None:
+    assert fingerprint(BUILDER.vm.host_key) == "SHA256:73nCAX7tESRWJ4ZN8RkOlqB+0bgxKVmbNRUcFPbXMkE"
+    assert fingerprint("rubbish") == fingerprint("ssh-ed25519 ?") == ""
