@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs: python -m benchmarks.fleet, benchmarks.probe and benchmarks.round_trips, from the repository's root."""
+"""What it costs: python -m benchmarks.fleet, .probe, .round_trips and .ansible_role, from the repository's root."""

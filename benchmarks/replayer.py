@@ -4,6 +4,8 @@
 The network namespace holds nothing but a loopback device, so no port of this machine is used or opened; the PID
 namespace ends everything in it together; the mount namespace gives sshd a passwd and a /run of its own. The hosts are
 one machine and one process tree: what is measured is the controller and the wire.
+
+They replay whatever they are told (replay.sh), or do as they are told but for the probe (as_told.sh).
 """
 
 from __future__ import annotations
@@ -42,9 +44,13 @@ exec /usr/sbin/sshd -D -f "$1/sshd_config" -E "$1/sshd.log"
 """
 
 
-def requirements() -> list[str]:
-    """What this machine lacks for replaying hosts, a sentence each; empty when they can be started."""
-    missing = [f"{path} is missing" for path in _PROGRAMS if not Path(path).exists()]
+def requirements(*, sudo: bool = False) -> list[str]:
+    """What this machine lacks for replaying hosts, a sentence each; empty when they can be started.
+
+    `sudo`: for hosts that do as they are told, with sudo and a Python.
+    """
+    programs = (*_PROGRAMS, "/usr/bin/sudo", "/usr/bin/python3") if sudo else _PROGRAMS
+    missing = [f"{path} is missing" for path in programs if not Path(path).exists()]
     missing += [] if shutil.which("ip") else ["ip (iproute2) is missing"]
     return missing if os.geteuid() == 0 else [*missing, "making namespaces needs root"]
 
@@ -52,11 +58,12 @@ def requirements() -> list[str]:
 class Replayer:
     """The hosts, for as long as the block lasts."""
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(self, recording: Recording, answer: str = "replay.sh") -> None:
+        """`answer` is the script of this directory that answers every command."""
+        self.recording, self.answer = recording, answer
 
     def __enter__(self) -> Self:
-        missing = requirements()
+        missing = requirements(sudo=self.answer != "replay.sh")
         if missing:
             raise BenchmarkError("replaying hosts cannot be started: " + "; ".join(missing))
         self._temporary = tempfile.TemporaryDirectory(prefix="builderfleet-benchmark-")
@@ -82,16 +89,19 @@ class Replayer:
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         (self.directory / "records").write_text("".join(f"{record}\n" for record in self.recording.records))
         (self.directory / "count").write_text(str(len(self.recording.records)))
-        shutil.copy(Path(__file__).with_name("replay.sh"), self.directory)
-        # The account's shell is what sshd starts ForceCommand with: one that reads no start-up files.
+        for script in {"replay.sh", self.answer}:
+            shutil.copy(Path(__file__).with_name(script), self.directory)
+        # The account's shell is what sshd starts ForceCommand with: one that reads no start-up files. root comes first,
+        # because it is whom sudo looks for.
         (self.directory / "passwd").write_text(
-            f"{USER}:x:0:0::{self.directory}:/usr/bin/dash\nsshd:x:100:65534::/run/sshd:/bin/false\n"
+            f"root:x:0:0::/root:/usr/bin/dash\n{USER}:x:0:0::{self.directory}:/usr/bin/dash\n"
+            "sshd:x:100:65534::/run/sshd:/bin/false\n"
         )
         (self.directory / "sshd_config").write_text(
             "Port 22\nListenAddress 0.0.0.0\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\nLogLevel VERBOSE\n"
             "PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 2000\nLoginGraceTime 600\nPrintLastLog no\n"
             f"HostKey {self.directory}/host_key\nAuthorizedKeysFile {self.directory}/key.pub\n"
-            f"ForceCommand exec /usr/bin/dash {self.directory}/replay.sh {self.directory}\n"
+            f"ForceCommand exec /usr/bin/dash {self.directory}/{self.answer} {self.directory}\n"
         )
 
     def _start(self) -> None:
@@ -140,6 +150,7 @@ class Replayer:
                 "ansible_host": address,
                 "ansible_user": USER,
                 "ansible_ssh_private_key_file": str(self.directory / "key"),
+                "ansible_ssh_common_args": f"-o UserKnownHostsFile={known / address}",
                 "ssh_known_hosts_file": str(known / address),
                 "ssh_strict_host_key_checking": "yes",
             }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fleet, probe, replayer, round_trips
+from benchmarks import ansible_role, fleet, probe, replayer, round_trips
 from benchmarks.delay import DelayingProxy
 from benchmarks.macs import BenchmarkError, ConvergedMac
 from benchmarks.recording import Recording, record, token_of
@@ -36,7 +36,7 @@ def _lines(output: str, first: str) -> list[list[str]]:
     return [re.split(r"  +", line) for line in output.splitlines() if line.startswith(first)]
 
 
-@pytest.mark.parametrize("name", ["fleet", "probe", "round_trips"])
+@pytest.mark.parametrize("name", ["ansible_role", "fleet", "probe", "round_trips"])
 def test_each_says_what_it_is(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--help"], cwd=REPOSITORY, capture_output=True, text=True
@@ -56,6 +56,30 @@ def test_fleet(recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [row[0] for row in rows] == ["1", "3"]
     assert all(0.1 < float(row[6]) < 20 for row in rows), output
     assert "Each host more, from 1 to 3: builderfleet" in output
+
+
+def test_ansible_role(recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = replayer.requirements(sudo=True)
+    if missing:
+        pytest.skip("; ".join(missing))
+    recording.save(tmp_path / "recording.json")
+    code = ansible_role.main(["--hosts", "1,2", "--runs", "1", "--recording", str(tmp_path / "recording.json")])
+    output = capsys.readouterr().out
+    assert code == 0, output
+    rows = [line.split() for line in output.splitlines() if re.match(r"[12] +cold +1 ", line)]
+    assert [row[0] for row in rows] == ["1", "2"] * 4, output  # wall clock, without the hosts, CPU here and there
+    assert all(1 < float(row[7]) < 1000 for row in rows[:2]), output
+    assert "role, by host: tasks 2; commands 1; new connections 1 " in output
+    assert re.search(
+        r"^ordinary modules, by host: tasks 18; commands \d\d; new connections 1 ", output, re.MULTILINE
+    ), output
+    assert output.count("a ratio of at least 20. Measured: ") == 2
+
+
+def test_ansible_role_refuses_runs_that_fit_no_hosts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ansible_role.main(["--hosts", "1,2,3", "--runs", "5,3"])
+    assert "wanted one number, or 3 as in --hosts, saw 2" in capsys.readouterr().err
 
 
 def test_fleet_leaves_nothing_behind(recording: Recording) -> None:
