@@ -128,8 +128,20 @@ class Ansible(FrontEnd):
 
     def playbook(self, name: str, *arguments: str) -> list[str]:
         """One of the project's playbooks, on its inventory and the simulated Macs."""
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        return [program, "-i", "inventory", "-i", str(self.inventory), f"playbooks/{name}.yml", *arguments]
+        return [
+            self.program("ansible-playbook"),
+            "-i",
+            "inventory",
+            "-i",
+            str(self.inventory),
+            f"playbooks/{name}.yml",
+            *arguments,
+        ]
+
+    @staticmethod
+    def program(name: str) -> str:
+        """One of Ansible's commands, of this environment."""
+        return str(Path(sys.executable).with_name(name))
 
     def environment(self) -> dict[str, str]:
         # Connections of its own for each run: a Mac that lost its power meanwhile is another to ssh.
