@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pyinfra's view of inventory/: the same hosts, groups and variables that Ansible sees.
 
-BUILDERFLEET_INVENTORY names other sources, separated by colons; ANSIBLE_VAULT_PASSWORD_FILE is honoured.
+BUILDERFLEET_INVENTORY names other sources, separated by colons. BUILDERFLEET_LIMIT is a pattern of Ansible's, such as
+`macs:!canary`. Vault passwords come from where Ansible has them: ansible.cfg, or ANSIBLE_VAULT_PASSWORD_FILE.
 """
 
 import os
@@ -10,8 +11,7 @@ from pathlib import Path
 from builderfleet.shared_inventory import load
 
 _sources = os.environ.get("BUILDERFLEET_INVENTORY", str(Path(__file__).with_name("inventory"))).split(":")
-_vault = [file for file in [os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")] if file]
-_hosts = load(_sources, _vault)
+_hosts = load(_sources, os.environ.get("BUILDERFLEET_LIMIT", ""))
 
 _groups: dict[str, list[tuple[str, dict[str, object]]]] = {"macs": []}
 for _host in _hosts:

@@ -136,8 +136,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _known(inventory: Path) -> dict[str, InventoryHost]:
-    vault = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
-    return {host.name: host for host in load([str(inventory)], [vault] if vault else [])}
+    return {host.name: host for host in load([str(inventory)])}
 
 
 class Enrollment:

@@ -15,15 +15,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MAGIC = ("ansible_", "inventory_", "group_", "groups", "omit", "playbook_dir", "hostvars")
+# What Ansible adds to a host's variables by itself.
+_MAGIC = frozenset(
+    {
+        "group_names",
+        "groups",
+        "hostvars",
+        "inventory_dir",
+        "inventory_file",
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "omit",
+        "playbook_dir",
+    }
+)
 
 # Ansible's words for how to connect, and pyinfra's (facts/ansible §5).
 _CONNECTION = {
     "ansible_host": "ssh_hostname",
     "ansible_user": "ssh_user",
     "ansible_port": "ssh_port",
+    "ansible_ssh_pass": "ssh_password",
     "ansible_password": "ssh_password",
+    "ansible_private_key_file": "ssh_key",
     "ansible_ssh_private_key_file": "ssh_key",
+    "ansible_become_pass": "_sudo_password",
     "ansible_become_password": "_sudo_password",
 }
 
@@ -42,9 +58,12 @@ class InventoryHost:
     connection: dict[str, Any]
 
 
-def load(sources: Sequence[str], vault_password_files: Sequence[str] = ()) -> list[InventoryHost]:
-    """All hosts of the sources. Raises InventoryError."""
-    command = [sys.executable, "-m", __name__, json.dumps([list(sources), list(vault_password_files)])]
+def load(sources: Sequence[str], limit: str = "") -> list[InventoryHost]:
+    """The hosts of the sources, or of them those that an Ansible pattern names, as `--limit` does. Raises InventoryError.
+
+    Vault passwords come from where Ansible's configuration says: ansible.cfg, or ANSIBLE_VAULT_PASSWORD_FILE.
+    """
+    command = [sys.executable, "-m", __name__, json.dumps([list(sources), limit])]
     strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}  # by default half an inventory is only a warning
     child = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **strict})
     if child.returncode != 0:
@@ -56,14 +75,19 @@ def load(sources: Sequence[str], vault_password_files: Sequence[str] = ()) -> li
 
 
 def _own(variables: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in variables.items() if not name.startswith(_MAGIC)}
+    return {name: value for name, value in variables.items() if not _is_magic(name)}
+
+
+def _is_magic(name: str) -> bool:
+    return name.startswith("ansible_") or name in _MAGIC
 
 
 def _connection(variables: dict[str, Any]) -> dict[str, Any]:
     return {theirs: variables[ours] for ours, theirs in _CONNECTION.items() if variables.get(ours) is not None}
 
 
-def _ask_ansible(sources: list[str], vault_password_files: list[str]) -> list[dict[str, Any]]:
+def _ask_ansible(sources: list[str], limit: str) -> list[dict[str, Any]]:
+    from ansible import constants
     from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
@@ -73,12 +97,14 @@ def _ask_ansible(sources: list[str], vault_password_files: list[str]) -> list[di
 
     init_plugin_loader()
     loader = DataLoader()
-    if vault_password_files:
-        secrets = CLI.setup_vault_secrets(
-            loader, vault_ids=[], vault_password_files=vault_password_files, ask_vault_pass=False, auto_prompt=False
-        )
-        loader.set_vault_secrets(secrets)
+    files = [constants.DEFAULT_VAULT_PASSWORD_FILE] if constants.DEFAULT_VAULT_PASSWORD_FILE else []
+    identities = constants.DEFAULT_VAULT_IDENTITY_LIST
+    secrets = CLI.setup_vault_secrets(
+        loader, vault_ids=identities, vault_password_files=files, ask_vault_pass=False, auto_prompt=False
+    )
+    loader.set_vault_secrets(secrets)
     inventory = InventoryManager(loader=loader, sources=sources)
+    inventory.subset(limit or None)
     manager = VariableManager(loader=loader, inventory=inventory)
     hosts = []
     for host in inventory.get_hosts():
@@ -87,7 +113,7 @@ def _ask_ansible(sources: list[str], vault_password_files: list[str]) -> list[di
         wanted = {
             name: json.loads(json.dumps(templar.template(value)))
             for name, value in variables.items()
-            if name in _CONNECTION or not name.startswith(_MAGIC)
+            if name in _CONNECTION or not _is_magic(name)
         }
         groups = [group.name for group in host.get_groups() if group.name not in ("all", "ungrouped")]
         hosts.append({"name": host.name, "groups": groups, "variables": wanted})

@@ -95,11 +95,11 @@ class Sanity:
         say(f"sanity: making environments for ansible-core {self.version} (a minute, once)")
         shutil.rmtree(self.home, ignore_errors=True)
         venv.create(self.home / "venv", with_pip=True)
-        self._pip("install", f"ansible-core~={self.version}.0")
+        self._pip("install", "-qq", f"ansible-core~={self.version}.0")
         cache = self.home / ".ansible/test/cache"
         cache.mkdir(parents=True)
         pip = self._pip_that_it_wants()
-        self._pip("download", "--no-deps", "--dest", str(cache), f"pip=={pip}")
+        self._pip("download", "-qq", "--no-deps", "--dest", str(cache), f"pip=={pip}")
         shutil.copy(ROOT / "scripts/get_pip.py", cache / f"get_pip_{pip.replace('.', '_')}.py")
         configuration = self.home / ".config/pip/pip.conf"
         configuration.parent.mkdir(parents=True)
@@ -108,7 +108,7 @@ class Sanity:
         marker.write_text(wanted)
 
     def _pip(self, *arguments: str) -> str:
-        command = [str(self.bin / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", *arguments]
+        command = [str(self.bin / "python"), "-m", "pip", "--disable-pip-version-check", *arguments]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def _pip_that_it_wants(self) -> str:

@@ -72,14 +72,16 @@ class FrontEnd:
     def run(self, *macs: SimulatedMac, dry: bool = False, timeout: float = 600, **variables: Any) -> Run:
         """Roll out and wait for the end."""
         self.write_inventory(macs, variables)
-        return self.execute(self.command(dry), timeout)
+        return self.execute(self.command(dry), timeout=timeout)
 
-    def execute(self, command: Sequence[str], timeout: float = 600, **environment: str) -> Run:
+    def execute(
+        self, command: Sequence[str], *, timeout: float = 600, environment: Mapping[str, str] | None = None
+    ) -> Run:
         """Run a command of this front end, and read the table that ends it."""
         done = subprocess.run(
             command,
             cwd=REPOSITORY,
-            env={**self.environment(), **environment},
+            env={**self.environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -59,7 +59,7 @@ class Fleet:
         return self.ansible.playbook(playbook, "-e", json.dumps({"rollout_waves": list(waves)}))
 
     def run(self, playbook: str = "rollout", waves: Sequence[object] = (3, "100%"), **environment: str) -> Run:
-        return self.ansible.execute(self.command(playbook, waves), **environment)
+        return self.ansible.execute(self.command(playbook, waves), environment=environment)
 
     def changed(self) -> set[str]:
         """The Macs on which the change was made."""

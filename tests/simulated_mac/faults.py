@@ -66,7 +66,7 @@ class _SudoPassword(_Sudoers):
 
     def on(self, mac: SimulatedMac, value: object) -> None:
         if isinstance(value, str):
-            script = 'print crypt($ARGV[0], q($6$simulated$))'
+            script = "print crypt($ARGV[0], q($6$simulated$))"
             value = subprocess.run(["perl", "-e", script, value], capture_output=True, text=True, check=True).stdout
         super().on(mac, value)
         accounts.write_files(mac.world, mac.host_path("/etc"))

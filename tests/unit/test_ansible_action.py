@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
 from ansible_collections.builderfleet.macos.plugins import action
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.asking import Answers, Question
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.files import own_file
@@ -54,7 +55,7 @@ class Action(action.MacAction):
 
 @pytest.fixture(autouse=True)
 def no_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(action.ActionBase, "run", lambda self, tmp, task_vars: {})
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_mac_that_will_do(requirements: MacRequirements, mac: MacFacts) -> Non
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"uid": 501}, "become = False: the session has uid 501, not root. Use sudo (pyinfra: _sudo=True, Ansible: become: true)"),
+        ({"uid": 501}, "become = False: the session has uid 501, not root. Use sudo (pyinfra: _sudo=True, Ansible: become:"),
         ({"version": (13, 7)}, "macOS = '13.7': macOS 14 is the oldest that is supported. Update that Mac"),
         ({"translated": True}, "the session runs under Rosetta"),
         ({"can_virtualise": False}, "this Mac cannot run virtual machines"),

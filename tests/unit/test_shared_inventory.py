@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pyinfra's view of the inventory is Ansible's: ranges, precedence, templates, groups."""
+"""pyinfra's view of the inventory is Ansible's: ranges, precedence, templates, groups, host_vars, vault, patterns."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,107 @@ def test_hosts_are_what_ansible_sees(fleet: Path) -> None:
     assert first.variables["linux_builder_memory"] == "4GiB"
     assert first.variables["site_name"] == "north studio-1"
     assert first.connection == {"ssh_hostname": "192.0.2.2", "ssh_user": "admin", "ssh_port": 2200}
+
+
+# What people put into an inventory that can be seen in more than one way. Of what stands twice, Ansible decides.
+TRICKY = {
+    "fleet.yml": """
+all:
+  vars: {everywhere: all, twice: all}
+macs:
+  vars: {twice: macs inline, from_child: macs inline}
+  children:
+    canary:
+      hosts: {studio-1: {inline: yes, octal: 0644}}
+    laptops:
+      hosts:
+        anna: {ansible_host: "{{ address }}", ansible_become_pass: "{{ secret }}", twice: anna inline}
+        bert:
+      vars: {from_child: laptops inline}
+intel:
+  hosts: {bert: }
+""",
+    "group_vars/all.yml": "everywhere: group_vars\n",
+    "group_vars/macs.yml": (
+        "twice: group_vars\nfrom_child: group_vars\naddress: 192.0.2.{{ group_names | length }}\n"
+        "group_size: 3\ninventory_note: mine\nlist: ['{{ twice }}', {deep: '{{ everywhere }}'}]\n"
+    ),
+    "group_vars/laptops.yml": "weight: light\n",
+    "host_vars/anna.yml": "twice: host_vars\nweight: heavy\n",
+}
+SHOWN = (
+    "everywhere",
+    "twice",
+    "from_child",
+    "weight",
+    "inline",
+    "octal",
+    "address",
+    "group_size",
+    "inventory_note",
+    "list",
+)
+
+
+@pytest.fixture
+def tricky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with such an inventory, a vault in it, and the vault's password."""
+    for name, text in TRICKY.items():
+        (tmp_path / "inventory" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "inventory" / name).write_text(text)
+    (tmp_path / "password").write_text("sesame\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
+    vault = ansible("ansible-vault", "encrypt_string", "open", "--name", "secret")
+    (tmp_path / "inventory/host_vars/anna.yml").open("a").write(vault)
+    return tmp_path / "inventory"
+
+
+def ansible(program: str, *arguments: str) -> str:
+    """What one of Ansible's commands prints."""
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    return done.stdout
+
+
+def seen_by_ansible(inventory: Path, limit: str) -> dict[str, dict[str, object]]:
+    """What Ansible itself makes of each host's variables, as a task would see them."""
+    names = ", ".join(f"'{name}': {name} | default('(none)')" for name in (*SHOWN, "secret"))
+    shown = f"SEEN {{{{ {{'host': inventory_hostname, 'groups': group_names, {names}}} | to_json }}}}"
+    play = {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": shown}}]}
+    (inventory.parent / "play.yml").write_text(json.dumps([play]))
+    said = ansible("ansible-playbook", "-i", str(inventory), "--limit", limit, str(inventory.parent / "play.yml"))
+    decoded = [json.loads(line.partition(": ")[2]) for line in said.splitlines() if '"msg": "SEEN' in line]
+    hosts = [json.loads(each.removeprefix("SEEN ")) for each in decoded]
+    return {each.pop("host"): each for each in hosts}
+
+
+@pytest.mark.parametrize("limit", ["all", "macs:!canary", "laptops:&intel", "~(anna|stud.*)", "bert,studio-*"])
+def test_every_host_and_value_is_what_a_task_of_ansible_sees(tricky: Path, limit: str) -> None:
+    expected = seen_by_ansible(tricky, limit)
+    assert expected
+    assert {
+        host.name: {name: host.variables.get(name, "(none)") for name in (*SHOWN, "secret")}
+        | {"groups": sorted(host.groups)}
+        for host in load([str(tricky)], limit)
+    } == expected
+
+
+def test_a_password_from_the_vault_is_sudos(tricky: Path) -> None:
+    anna = next(host for host in load([str(tricky)]) if host.name == "anna")
+    assert anna.connection == {"ssh_hostname": "192.0.2.2", "_sudo_password": "open"}
+
+
+def test_a_vault_without_its_password_says_so(tricky: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
+    with pytest.raises(InventoryError, match=r"(?i)vault"):
+        load([str(tricky)])
+
+
+def test_a_pattern_that_names_nobody_is_nobody(tricky: Path) -> None:
+    assert load([str(tricky)], "intel:&canary") == []
 
 
 def test_an_inventory_that_cannot_be_read_says_why(tmp_path: Path) -> None:
