@@ -119,7 +119,7 @@ class ResourceAction(MacAction):
         }
         if any(each.name == "present" for each in parameters(self.resource)):
             spec["state"] = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-        _, given = self.validate_argument_spec(argument_spec=spec)
+        _result, given = self.validate_argument_spec(argument_spec=spec)
         state = given.pop("state", None)
         if state:
             given["present"] = state == "present"

@@ -36,7 +36,6 @@ options:
         key: report_junit
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,4 +111,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             path = self.get_option(option)
             if path:
                 Path(path).write_text(written(results), encoding="utf-8")
-        sys.exit(exit_code(each.outcome for each in results.values()))
+        # Not an Exception, so Ansible passes it on, and ends with it.
+        raise SystemExit(exit_code(each.outcome for each in results.values()))

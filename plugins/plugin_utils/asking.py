@@ -74,11 +74,9 @@ class Question(Protocol[AnswerT_co]):
 
     def requests(self) -> tuple[Request, ...]:
         """What the probe has to do for it."""
-        ...
 
     def answer(self, replies: Replies) -> AnswerT_co:
         """Read the replies, in the order of the requests. Raises Unknown."""
-        ...
 
 
 class Replies:

@@ -16,7 +16,7 @@ NOTE = File(f"{STATE_DIRECTORY}/key_rotation")
 
 def made_for(answers: Answers, key: str) -> str:
     """The word that a public key (type and base64) was made for; empty when none is noted for this one."""
-    word, _, noted = (answers[NOTE].content or b"").decode("utf-8", "replace").strip().partition(" ")
+    word, _separator, noted = (answers[NOTE].content or b"").decode("utf-8", "replace").strip().partition(" ")
     return word if noted == key else ""
 
 

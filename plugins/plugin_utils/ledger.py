@@ -86,8 +86,9 @@ def _entry(value: dict[str, Any]) -> Entry:
     if not all(isinstance(value, str | None) for value in entry.former.values()):
         raise TypeError(f"`former` is {entry.former!r}")
     for name in ("mode", "uid", "gid"):
-        if type(getattr(entry, name)) is not int:
-            raise TypeError(f"`{name}` is {getattr(entry, name)!r}")
+        value = getattr(entry, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"`{name}` is {value!r}")
     return entry
 
 

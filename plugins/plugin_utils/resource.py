@@ -85,15 +85,12 @@ class Resource(Protocol):
     @property
     def title(self) -> str:
         """What it is called in a plan."""
-        ...
 
     def questions(self) -> Iterator[Question[Any]]:
         """What has to be known to compare it."""
-        ...
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         """What has to happen, in order; nothing on a Mac that is as desired. Raises Unknown."""
-        ...
 
 
 @runtime_checkable
@@ -102,7 +99,6 @@ class Demanding(Protocol):
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """What is wrong. Raises Unknown."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +109,8 @@ class Plan:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        return tuple(step for _, step in self.steps if isinstance(step, Change))
+        return tuple(step for _resource, step in self.steps if isinstance(step, Change))
 
     @property
     def blocked(self) -> tuple[Blocked, ...]:
-        return tuple(step for _, step in self.steps if isinstance(step, Blocked))
+        return tuple(step for _resource, step in self.steps if isinstance(step, Blocked))

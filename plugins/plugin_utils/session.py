@@ -224,7 +224,7 @@ class Session:
         if self.made:
             return "\n".join(change.summary for change in self.made)
         try:
-            steps = [step for _, step in self.plan().steps]
+            steps = [step for _resource, step in self.plan().steps]
         except SessionError as error:
             return str(error)
         return "\n".join(

@@ -54,7 +54,7 @@ class Transcript:
                 return cls(MappingProxyType(records))
             digest.update(f"{' '.join(words)}\n".encode())
             try:
-                _, key, field, value = words
+                _token, key, field, value = words
                 records.setdefault(key, {})[field] = base64.b64decode(value, validate=True)
                 count += 1
             except (ValueError, binascii.Error) as error:

@@ -121,14 +121,14 @@ def machine(examination: Examination) -> Finding:
         step = steps[0]
         cause = step.summary if isinstance(step, Blocked) else f"Nix is not set up as wanted: {step.summary}"
         return broken("machine", cause, remedy(steps))
-    (registered,) = [each for _, each in machines.machines(content) if each.uri == wanted.uri]
+    (registered,) = [each for _line, each in machines.machines(content) if each.uri == wanted.uri]
     return fine("machine", f"{wanted.uri} is registered for {', '.join(registered.systems)}")
 
 
 def _difference(summary: str, uri: str, content: bytes) -> str:
     if not summary.startswith("register"):
         return f"an inline `builders =` in Nix's configuration hides {MACHINES.path}, so Nix does not know {uri}"
-    if any(each.uri == uri for _, each in machines.machines(content)):
+    if any(each.uri == uri for _line, each in machines.machines(content)):
         return f"{uri} is registered in {MACHINES.path}, but not as wanted"
     return f"Nix does not know the builder: {uri} is not in {MACHINES.path}"
 
@@ -137,4 +137,4 @@ def pinned_in_machines(content: bytes, uri: str) -> str | None:
     """The host key that the machines file pins for the builder; None where the builder is not in it."""
     if machines.is_toml(content):
         return None
-    return next((each.host_key for _, each in machines.machines(content) if each.uri == uri), None)
+    return next((each.host_key for _line, each in machines.machines(content) if each.uri == uri), None)

@@ -45,7 +45,7 @@ def host_key(examination: Examination) -> Finding:
 
 def _known_key(content: bytes, alias: str) -> str:
     for line in content.decode("utf-8", "replace").splitlines():
-        name, _, key = line.partition(" ")
+        name, _separator, key = line.partition(" ")
         if name == alias:
             return fingerprint(key)
     return ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..asking import Question
 from ..finding import Finding, broken, fine
+from ..formats.launchctl import Job
 from ..questions.file import Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.log_tail import LogTail
@@ -56,7 +57,7 @@ def job(examination: Examination) -> Finding:
     if changed:
         return broken("job", f"what {label} runs from is not as it was left", remedy(changed))
     if not answers[Greeting(examination.builder.vm.port)] and (loaded.job.pid is None or has_failed(loaded.job)):
-        return _crash(examination)
+        return _crash(examination, loaded.job)
     if steps:
         return broken("job", f"launchd has another {label} than the one wanted", remedy(steps))
     return fine("job", f"{label} runs" + (f" (pid {loaded.job.pid})" if loaded.job.pid else ""))
@@ -67,14 +68,12 @@ def _vm_steps(examination: Examination) -> list[Change | Blocked]:
     return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY))]
 
 
-def _crash(examination: Examination) -> Finding:
+def _crash(examination: Examination, job: Job) -> Finding:
     wanted = examination.builder.job
-    loaded = examination.answers[LaunchdJob(wanted.label)].job
-    assert loaded is not None
     said = examination.answers[LogTail(wanted.log)]
-    cause = [f"{wanted.label} does not keep running: {ended(loaded)}"]
+    cause = [f"{wanted.label} does not keep running: {ended(job)}"]
     cause += [f"{wanted.log} ends with:", *(f"  {line}" for line in said)] if said else []
-    known = _EXIT_CODES.get(loaded.last_exit_code or 0)
+    known = _EXIT_CODES.get(job.last_exit_code or 0)
     what = (
         f"See {wanted.log} on that Mac. A disk that QEMU does not read any more holds nothing that cannot be built again:"
         f" move {DISK.path} away, and the next start makes a new one"

@@ -145,7 +145,7 @@ def _entries(lines: list[str]) -> Iterator[str]:
 
 def _environment(lines: list[str]) -> dict[str, str]:
     pairs = (entry.partition(" => ") for entry in _entries(lines))
-    return {name: value for name, _, value in pairs}
+    return {name: value for name, _arrow, value in pairs}
 
 
 def _number(fields: dict[str, str], name: str, label: str) -> int | None:

@@ -97,7 +97,7 @@ def effective(output_of_ssh_G: str) -> dict[str, list[str]]:
     """What `ssh -G ALIAS` printed: keyword in lower case → its values in order (`identityfile` can have several)."""
     settings: dict[str, list[str]] = {}
     for line in output_of_ssh_G.splitlines():
-        keyword, _, value = line.strip().partition(" ")
+        keyword, _separator, value = line.strip().partition(" ")
         if keyword:
             settings.setdefault(keyword.lower(), []).append(value.strip())
     return settings

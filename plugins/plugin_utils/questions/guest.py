@@ -165,5 +165,5 @@ def _state(ran: Ran, said: Mapping[str, str]) -> GuestState:
 def _tried(text: str | None) -> Tried | None:
     if text is None:
         return None
-    status, _, said = text.partition(" ")
+    status, _separator, said = text.partition(" ")
     return Tried(status, said.strip())

@@ -31,7 +31,7 @@ class LoginItemsOff:
         off = set()
         disposition = ""
         for line in ran.output.splitlines():
-            name, _, value = line.strip().partition(": ")
+            name, _separator, value = line.strip().partition(": ")
             if name == "Disposition":
                 disposition = value
             elif "disallowed" in disposition:
