@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from . import enroll, pin
 from .plugin_utils.outcome import Outcome, exit_code
-from .plugin_utils.report import Results, as_json, as_junit, not_connected, table
+from .plugin_utils.report import Results, files, not_connected, table
 
 _ALL = "Linux builders for Nix on Macs."
 _ABOUT = "Roll the desired state out with pyinfra, and say how it ended on each Mac."
@@ -94,11 +94,20 @@ def rollout(arguments: Sequence[str]) -> int:
         status = end.code if isinstance(end.code, int) else 1
     results = _results(errors.messages)
     if not results:
-        return status or 1
+        if status == 0 and {"--help", "--version", "--support"} & set(arguments):
+            return 0
+        print("No Mac was asked anything: wanted Macs in the inventory and a deploy, see above.", file=sys.stderr)
+        return Outcome.FAILED.code  # also where pyinfra says 2, which is drift here
     print("\n" + "\n".join(table(results)))
-    for variable, written in (("BUILDERFLEET_REPORT_JSON", as_json), ("BUILDERFLEET_REPORT_JUNIT", as_junit)):
-        if path := os.environ.get(variable):
-            Path(path).write_text(written(results), encoding="utf-8")
+    paths = {kind: os.environ.get(f"BUILDERFLEET_REPORT_{kind.upper()}") for kind in ("json", "junit")}
+    for path, text in files(results, paths):
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            print(
+                f"The report cannot be written to {path}: {error.strerror}. Name a file that can be.", file=sys.stderr
+            )
+            return Outcome.FAILED.code
     return exit_code(each.outcome for each in results.values())
 
 
@@ -114,13 +123,13 @@ def _results(errors: Mapping[str, str]) -> Results:
     """How it ended on each Mac of the run. Empty when pyinfra did not come to a run."""
     from pyinfra.context import ctx_state
 
-    from .operations._host import RESULTS
+    from .operations._host import collected
 
     if not ctx_state.isset() or not ctx_state.get().initialised:
         return {}
-    state = ctx_state.get()
+    state, results = ctx_state.get(), collected()
     return {
-        host.name: RESULTS.get(host.name) or not_connected(errors.get(host.name, "it did not answer"))
+        host.name: results.get(host.name) or not_connected(errors.get(host.name, "it did not answer"))
         for host in state.inventory
         if state.is_host_in_limit(host)
     }

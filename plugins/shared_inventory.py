@@ -30,12 +30,16 @@ _MAGIC = frozenset(
     }
 )
 
-# Ansible's words for how to connect, and pyinfra's (facts/ansible §5).
+# Ansible's words for how to connect, and pyinfra's (facts/ansible §5); of two for the same the second counts.
 _CONNECTION = {
+    "ansible_ssh_host": "ssh_hostname",
     "ansible_host": "ssh_hostname",
+    "ansible_ssh_user": "ssh_user",
     "ansible_user": "ssh_user",
+    "ansible_ssh_port": "ssh_port",
     "ansible_port": "ssh_port",
     "ansible_ssh_pass": "ssh_password",
+    "ansible_ssh_password": "ssh_password",
     "ansible_password": "ssh_password",
     "ansible_private_key_file": "ssh_key",
     "ansible_ssh_private_key_file": "ssh_key",

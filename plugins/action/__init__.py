@@ -8,13 +8,16 @@ so that a Mac needs no Python, no temporary directory and no file transfer (`fac
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import who
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import sudo_wants_a_password, who
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resource import Resource
@@ -91,19 +94,38 @@ class MacAction(ActionBase):  # type: ignore[misc]
     def _carry(self, session: Session, script: Script) -> tuple[str, str]:
         """Run a script on the Mac. Raises AnsibleConnectionFailure where the Mac cannot be reached."""
         try:
-            ran = self._low_level_execute_command("/bin/sh -s", in_data=script.text.encode(), sudoable=True)
+            with self._limited(script.limit):
+                ran = self._low_level_execute_command("/bin/sh -s", in_data=script.text.encode(), sudoable=True)
         except AnsibleConnectionFailure as error:
             made = "; ".join(change.summary for change in session.made)
             raise AnsibleConnectionFailure(f"{error}" + (f" (after: {made})" if made else "")) from error
         except AnsibleError as error:
-            if "password" not in str(error):
+            if not re.match("(Incorrect|Missing) .*password", str(error)):
                 raise
-            session.failure = SessionError(
-                f"{error}: sudo on this Mac wants one: run with --ask-become-pass, set ansible_become_password, or let the "
-                "account use sudo without one"
-            )
+            session.failure = SessionError(f"{error}: {sudo_wants_a_password('--ask-become-pass')}")
+            return "", ""
+        except TimeoutError:
+            session.failure = SessionError(f"no answer within {script.limit} seconds")
             return "", ""
         return ran["stdout"], ran["stderr"]
+
+    @contextmanager
+    def _limited(self, seconds: int) -> Iterator[None]:
+        """Raises TimeoutError after that time, as Ansible does for a task's own `timeout`, which comes first."""
+        if self._task.timeout:
+            yield
+            return
+        former = signal.signal(signal.SIGALRM, _late)
+        signal.alarm(seconds)
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, former)
+
+
+def _late(number: int, frame: object) -> None:
+    raise TimeoutError
 
 
 class ResourceAction(MacAction):

@@ -15,8 +15,9 @@ class ActionModule(MacAction):
     """All of it: the host's variables say what is wanted, as they do for pyinfra; the task's arguments come first."""
 
     def desired(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> Desired:
-        self.validate_argument_spec(
-            argument_spec={"phases": {"type": "raw"}} | {name: {"type": "raw"} for name in DEFAULTS}
+        _result, given = self.validate_argument_spec(
+            argument_spec={"phases": {"type": "list", "elements": "str"}} | {name: {"type": "raw"} for name in DEFAULTS}
         )
-        phases = arguments.pop("phases", None)
+        arguments.pop("phases", None)
+        phases = given["phases"]
         return desired(self.variables(variables) | arguments, PHASES if phases is None else phases)

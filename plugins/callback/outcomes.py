@@ -14,7 +14,8 @@ description:
   - Ends C(ansible-playbook) with the number of the worst outcome, so that nothing to do (0), drift (2) and a failure (1)
     are told apart. The others are 3 (reboot needed), 4 (needs a person), 5 (unreachable) and 6 (locked).
   - A playbook that uses nothing of builderfleet is left alone.
-  - Put it last in C(callbacks_enabled), because nothing is called after it.
+  - Put it last in C(callbacks_enabled), because nothing is called after it when that number is not 0. Of several playbooks
+    on one command line, those after such a one are not run.
 requirements:
   - enable in configuration (C(callbacks_enabled = builderfleet.macos.outcomes))
 options:
@@ -44,8 +45,8 @@ from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import 
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
     Ledger,
     Result,
-    as_json,
-    as_junit,
+    Results,
+    files,
     not_connected,
     table,
 )
@@ -87,12 +88,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if not str(result.task.resolved_action).startswith(_OURS):
             return False
         self._ours = True
-        said = result.result
-        if "outcome" in said:
-            found = Result(Outcome.named(said["outcome"]), said["remark"])
-        else:  # it did not come to a conversation
-            found = Result(Outcome.FAILED, str(said.get("msg", "and no message")))
-        self._ledger.add(result.host.get_name(), found, dry=bool(result.task.check_mode))
+        name, dry, failed = result.host.get_name(), bool(result.task.check_mode), bool(result.result.get("failed"))
+        for said in result.result.get("results", [result.result]):  # of a loop: each item's
+            if "outcome" in said:
+                self._ledger.add(name, Result(Outcome.named(said["outcome"]), said["remark"]), dry=dry)
+            elif failed:  # it did not come to a conversation
+                self._ledger.add(name, Result(Outcome.FAILED, str(said.get("msg", "and no message"))), dry=dry)
         return True
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
@@ -104,12 +105,25 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             if stats.summarize(name)["failures"] and not failed:  # not rescued, and nothing that was said already
                 self._ledger.add(name, result)
         results = self._ledger.results
+        # SystemExit is no Exception, so Ansible passes it on, and ends with it.
         if not results:
-            return
+            self._display.error(
+                "No Mac was asked anything: wanted hosts in the group macs of the inventory, and saw none."
+            )
+            raise SystemExit(Outcome.FAILED.code)
         self._display.display("\n" + "\n".join(table(results)))
-        for option, written in (("report_json", as_json), ("report_junit", as_junit)):
-            path = self.get_option(option)
-            if path:
-                Path(path).write_text(written(results), encoding="utf-8")
-        # Not an Exception, so Ansible passes it on, and ends with it.
-        raise SystemExit(exit_code(each.outcome for each in results.values()))
+        if code := self._write(results) or exit_code(each.outcome for each in results.values()):
+            raise SystemExit(code)
+
+    def _write(self, results: Results) -> int:
+        """Write the reports that are asked for; the exit code of a failure, or 0."""
+        paths = {"json": self.get_option("report_json"), "junit": self.get_option("report_junit")}
+        for path, text in files(results, paths):
+            try:
+                Path(path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                self._display.error(
+                    f"The report cannot be written to {path}: {error.strerror}. Name a file that can be."
+                )
+                return Outcome.FAILED.code
+        return 0

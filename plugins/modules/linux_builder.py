@@ -153,7 +153,8 @@ options:
   linux_builder_build:
     description:
       - >-
-        When a run ends with a real Linux build through the builder. The default is C(after changes).
+        When a run ends with a real Linux build through the builder: C(after changes), C(always) or C(never). The default is
+        C(after changes).
     type: str
 """
 

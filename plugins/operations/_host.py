@@ -23,17 +23,27 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 
-from ..plugin_utils.controller import who
+from ..plugin_utils.controller import sudo_wants_a_password, who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
-from ..plugin_utils.report import Result
+from ..plugin_utils.report import Ledger, Result
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
 
 STILL_AT_IT = 5
 
-RESULTS: dict[str, Result] = {}
-"""How it stands with each host of this run, for whoever reports on the whole fleet."""
+_SESSIONS: dict[
+    str, dict[int, tuple[Session, Result, bool]]
+] = {}  # by host: how it stands with each, and whether only asked
+
+
+def collected() -> dict[str, Result]:
+    """How it stands with each host of this run, all its operations together, for whoever reports on the whole fleet."""
+    ledger = Ledger()
+    for name, sessions in _SESSIONS.items():
+        for _session, result, dry in sorted(sessions.values(), key=lambda each: not each[2]):
+            ledger.add(name, result, dry=dry)
+    return ledger.results
 
 
 def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
@@ -48,7 +58,7 @@ def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) ->
 
 @contextmanager
 def confined(host: Host, session: Session) -> Iterator[None]:
-    """Whatever goes wrong inside is this host's failure, and no other's. Keeps RESULTS up to date."""
+    """Whatever goes wrong inside is this host's failure, and no other's. Keeps what is collected up to date."""
     result = None
     try:
         yield
@@ -63,7 +73,8 @@ def confined(host: Host, session: Session) -> Iterator[None]:
         for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
             host.log_styled(line, fg="red", log_func=logger.error)
     if result:
-        RESULTS[host.name] = result
+        dry = host.state.current_stage is not StateStage.Execute
+        _SESSIONS.setdefault(host.name, {})[id(session)] = session, result, dry
 
 
 def replay(host: Host, session: Session, resource: Resource) -> Generator[PyinfraCommand, None, None]:
@@ -166,10 +177,7 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
         raise SessionError(f"no answer within {limit} seconds") from error
     except EOFError as error:
         if _connected(host):  # pyinfra asked for a password, and nobody is there to type one
-            raise SessionError(
-                "sudo on this Mac wants a password: run with --use-sudo-password, set ansible_become_password, or let "
-                "the account use sudo without one"
-            ) from error
+            raise SessionError(sudo_wants_a_password("--use-sudo-password")) from error
         raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
     except (OSError, SSHException) as error:
         raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error

@@ -55,7 +55,12 @@ def by_itself(
                 raise ValueError("it has to be given")
         except ValueError as error:
             wrong.append(WrongVariable(parameter.name, value, str(error)))
-    return ((), tuple(wrong)) if wrong else ((RootOnMac(), resource(**read)), ())
+    if not wrong:
+        try:
+            return (RootOnMac(), resource(**read)), ()
+        except ValueError as error:  # what only shows when they are put together
+            wrong = [WrongVariable(resource.__name__, read, str(error))]
+    return (), tuple(wrong)
 
 
 def _parameter(declared: Field[Any], hint: Any) -> Parameter:
@@ -76,7 +81,7 @@ def _default(declared: Field[Any]) -> Any:
 
 def _kind(hint: Any) -> tuple[str, Callable[[Any], Any]]:
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (each for each in get_args(hint) if each is not type(None))
+        (hint,) = (each for each in get_args(hint) if each is not types.NoneType)
     pairs = tuple[tuple[str, str], ...]
     kinds: Mapping[Any, tuple[str, Callable[[Any], Any]]] = {
         str: ("str", _text),

@@ -26,8 +26,15 @@ Results = Mapping[str, Result]
 """By the names of the Macs."""
 
 
+def files(results: Results, paths: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """(path, text) of the reports that are asked for: `paths` has "json" and "junit", each with a path or nothing."""
+    for kind, written in (("json", as_json), ("junit", as_junit)):
+        if path := paths.get(kind):
+            yield path, written(results)
+
+
 class Ledger:
-    """The results of several tasks, put together by Mac."""
+    """The results of several tasks or operations, put together by Mac."""
 
     def __init__(self) -> None:
         self.results: dict[str, Result] = {}

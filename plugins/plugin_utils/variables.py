@@ -250,7 +250,7 @@ VARIABLES: tuple[Variable, ...] = (
         "linux_builder_build",
         "after changes",
         _choice("after changes", "always", "never"),
-        "When a run ends with a real Linux build through the builder.",
+        "When a run ends with a real Linux build through the builder: `after changes`, `always` or `never`.",
     ),
 )
 

@@ -102,6 +102,12 @@ def test_a_wrong_option_is_refused_before_the_mac_is_asked(converged: SimulatedM
         ("builder_vm", {"memory": "8GB"}, "write 8GiB"),
         ("linux_builder", {"cores": 4}, "Unsupported parameters"),
         ("linux_builder", {"phases": ["all"]}, "there is no such phase; they are nix, key"),
+        ("linux_builder", {"phases": "all"}, "phases = 'all': there is no such phase"),
+        ("nix_machine", {"uri": "a"}, "uri"),
+        ("ssh_host", {"alias": "x", "file": "../y"}, "wanted the name of a file in /etc/ssh/ssh_config.d"),
+        ("ssh_keypair", {"path": "relative"}, "wanted the absolute path"),
+        ("launchd_daemon", {"label": "org.example.x"}, "wanted the program and its arguments"),
+        ("launchd_daemon", {"label": "../x", "program_arguments": ["/bin/true"]}, "wanted letters, digits"),
         ("linux_builder", {"linux_builder_memory": "8GB"}, "write 8GiB"),
     ):
         run = ad_hoc(ansible, converged, f"builderfleet.macos.{module}", json.dumps(arguments))
@@ -138,7 +144,7 @@ def test_a_tag_does_its_phase_alone(converged: SimulatedMac, ansible: Ansible) -
     one = roles(ansible, converged, "--tags", "linux_builder_machine")
     assert (one.outcome, one.changes) == ("changed", (REGISTER,)), one.output
     assert not converged.exists(ssh)
-    rest = roles(ansible, converged, "--skip-tags", "linux_builder_build")
+    rest = roles(ansible, converged, "--skip-tags", "linux_builder_build,ssh,vm")  # the last two are somebody else's
     assert (rest.outcome, rest.changes) == ("changed", ("write ssh host builderfleet",)), rest.output
     proof = roles(ansible, converged, "--tags", "linux_builder_build")
     assert proof.outcome == "converged" and "prove it with a Linux build" in proof.output, proof.output
@@ -187,6 +193,69 @@ def test_doctor(converged: SimulatedMac, ansible: Ansible) -> None:
     assert ansible.run(converged).outcome == "changed"
 
 
+def test_nix_does_not_go_before_the_builder(converged: SimulatedMac, ansible: Ansible) -> None:
+    run = roles(ansible, converged, "--tags", "nix", nix_state="absent")
+    assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    assert "Take it back first: linux_builder_state: absent" in run.output
+    assert converged.exists("/nix/nix-installer")
+
+
+def test_the_role_of_nix_installs_it_alone(lab: Lab, ansible: Ansible) -> None:
+    mac = lab.start("nix-alone")
+    run = roles(ansible, mac, "--tags", "nix")
+    assert (run.outcome, run.changes) == ("changed", ("install Nix with nix-installer 2.35.2",)), run.output
+    assert not mac.exists("/etc/nix/machines")
+    assert roles(ansible, mac, "--tags", "nix").outcome == "converged"
+    mac.stop()
+
+
+def test_a_build_that_is_owed_is_made(converged: SimulatedMac, ansible: Ansible) -> None:
+    converged.run("rm /var/lib/builderfleet/proved")
+    run = ansible.run(converged)
+    assert (run.outcome, run.code) == ("converged", 0), run.output
+    assert f"[{converged.name}] prove it with a Linux build" in run.output
+    assert converged.exists("/var/lib/builderfleet/proved")
+
+
+def test_a_report_that_cannot_be_written_is_a_failure(converged: SimulatedMac, ansible: Ansible) -> None:
+    ansible.write_inventory([converged])
+    for kind in ("JSON", "JUNIT"):
+        run = ansible.execute(
+            ansible.playbook("drift"), environment={f"BUILDERFLEET_REPORT_{kind}": "/nonexistent/report"}
+        )
+        assert run.code == 1 and "cannot be written to /nonexistent/report" in run.output, run.output
+
+
+def test_nobody_to_ask_is_a_failure(ansible: Ansible) -> None:
+    ansible.write_inventory([])
+    for playbook in ("drift", "rollout", "doctor"):
+        run = ansible.execute(ansible.playbook(playbook))
+        assert run.code == 1 and "No Mac was asked anything" in run.output, run.output
+
+
+def test_without_the_callback_drift_says_what_is_missing(converged: SimulatedMac, ansible: Ansible) -> None:
+    ansible.write_inventory([converged])
+    run = ansible.execute(ansible.playbook("drift"), environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit"})
+    assert run.code != 0 and "Set ANSIBLE_CALLBACKS_ENABLED=builderfleet.macos.outcomes" in run.output, run.output
+
+
+def test_several_playbooks_and_loops(converged: SimulatedMac, ansible: Ansible, tmp_path: Path) -> None:
+    """A playbook that ends well lets the next one run; of a loop every item counts."""
+    loop = {
+        "hosts": "macs",
+        "gather_facts": False,
+        "become": True,
+        "tasks": [
+            {"builderfleet.macos.nix_setting": {"setting": "{{ item }}", "value": "true"}, "loop": ["keep-outputs"]},
+        ],
+    }
+    (tmp_path / "loop.yml").write_text(json.dumps([loop]))
+    ansible.write_inventory([converged])
+    run = ansible.execute([*ansible.playbook("drift"), str(tmp_path / "loop.yml"), "--check"])
+    assert (run.outcome, run.code) == ("would change", 2), run.output
+    assert run.changes == ("set keep-outputs in /etc/nix/nix.custom.conf",)
+
+
 def test_drift_shows_what_differs(converged: SimulatedMac, ansible: Ansible) -> None:
     converged.run(f"rm {MACHINES}")
     run = ansible.run(converged, dry=True)
@@ -200,6 +269,13 @@ def test_remove_asks_first(converged: SimulatedMac, ansible: Ansible) -> None:
     commands = len(converged.commands())
     refused = ansible.execute(ansible.playbook("remove"))
     assert refused.code == 1 and "Wanted the word remove" in refused.output, refused.output
+    assert len(converged.commands()) == commands
+    tagged = ansible.execute(ansible.playbook("remove", "--tags", "linux_builder_machine"))
+    assert tagged.code == 1 and converged.exists(MACHINES), tagged.output
+    untold = ansible.execute(ansible.playbook("remove", "--skip-tags", "always"))
+    assert untold.code == 1 and converged.exists(MACHINES), untold.output
+    store = ansible.execute(ansible.playbook("remove", "-e", "confirm=remove", "-e", "nix_state=absent"))
+    assert store.code == 1 and "Wanted the word remove nix" in store.output, store.output
     assert len(converged.commands()) == commands
     shown = ansible.execute(ansible.playbook("remove", "--check", "--diff"))
     assert (shown.outcome, shown.code) == ("would change", 2), shown.output

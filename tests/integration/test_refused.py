@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from tests.simulated_mac import Lab, SimulatedMac
 
 from .harness import FrontEnd, Run, writes_since
+from .parity import Alike
 
 
-def refused(mac: SimulatedMac, door: FrontEnd, **variables: Any) -> Run:
+def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **variables: Any) -> Run:
+    """Roll out, and be refused in the same words by both front ends, with nothing written."""
     mark = mac.mark()
     run = door.run(mac, **variables)
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert writes_since(mac, mark) == []
     assert mac.name in run.output
+    alike(scenario, (run.outcome, run.code, run.changes))
     return run
 
 
@@ -44,42 +48,45 @@ def refused(mac: SimulatedMac, door: FrontEnd, **variables: Any) -> Run:
     ids=["size", "slip", "memory", "cores", "virtualisation", "old-macos", "intel", "rosetta"],
 )
 def test_wrong_for_this_mac(
-    lab: Lab, door: FrontEnd, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]
+    lab: Lab, door: FrontEnd, alike: Alike, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     mac = lab.start("refused", **identity)
     try:
-        run = refused(mac, door, **wrong)
+        run = refused(mac, door, alike, f"{identity} {wrong}", **wrong)
     finally:
         mac.stop()
     for word in words:
         assert word in run.output
 
 
-def test_a_port_that_is_taken_needs_a_person(lab: Lab, door: FrontEnd) -> None:
+def test_a_port_that_is_taken_needs_a_person(lab: Lab, door: FrontEnd, alike: Alike) -> None:
     mac = lab.start("taken")
     mac.break_("port-taken", 31422)
     mark = mac.mark()
     run = door.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    alike("port", re.sub(r"pid [0-9]+", "pid", run.changes[0]))
     assert "port 31422 is taken by" in run.output and "linux_builder_port" in run.output
     assert writes_since(mac, mark) == []
     mac.stop()
 
 
-def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, door: FrontEnd) -> None:
+def test_no_full_disk_access_is_said_before_anything_is_written(lab: Lab, door: FrontEnd, alike: Alike) -> None:
     mac = lab.start("no-fda", full_disk_access=False)
     mark = mac.mark()
     run = door.run(mac)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    alike("full disk access", (run.outcome, run.changes))
     assert "Allow full disk access for remote users" in run.output
     assert writes_since(mac, mark) == []
     mac.stop()
 
 
-def test_an_installer_with_other_bytes_is_not_run(lab: Lab, door: FrontEnd) -> None:
+def test_an_installer_with_other_bytes_is_not_run(lab: Lab, door: FrontEnd, alike: Alike) -> None:
     mac = lab.start("other-bytes")
     run = door.run(mac, nix_installer_sha256="0" * 64)
     assert (run.outcome, run.code) == ("failed", 1), run.output
+    alike("other bytes", (run.outcome, run.changes))
     assert "is not the one that is pinned" in run.output
     assert mac.run("ls -d /nix /nix/receipt.json 2>/dev/null || :").stdout == ""
     mac.stop()

@@ -25,10 +25,11 @@ from tests.simulated_mac import Lab, SimulatedMac
 from .harness import Ansible, Pyinfra, Run, read_run
 from .test_fleet import HOLD_THE_LOCK
 
-ABSENT = {"linux_builder_state": "absent"}
+ABSENT: dict[str, Any] = {"linux_builder_state": "absent"}
 LINE = b"ssh-ng://builder@builderfleet aarch64-linux - 4\n"
 CHANGE = "take ssh-ng://builder@builderfleet out of /etc/nix/machines"
 COUNT = 12
+SECRET = "s3same-open"
 
 
 class Fleet:
@@ -252,21 +253,49 @@ def test_the_other_controller_is_named(fleet: Fleet, pyinfra: Pyinfra) -> None:
     assert "locked by anna@studio (pyinfra, pid 4711)" in run.output
 
 
+def test_a_lock_that_pyinfra_holds_is_named_or_waited_for(lab: Lab, pyinfra: Pyinfra, ansible: Ansible) -> None:
+    """A real rollout of pyinfra's is at work, for longer than anybody waits, when Ansible wants the same Mac."""
+    mac = lab.start("contended")
+    first = pyinfra.start(mac)
+    assert first.stdout is not None
+    said = []
+    for line in first.stdout:
+        said.append(line)
+        if f"[{mac.name}] install Nix" in line:
+            break
+    run = ansible.run(mac)
+    said += first.stdout.readlines()
+    first.wait(120)
+    assert "changed" in "".join(said).rpartition("Outcome")[2], "".join(said)
+    assert run.outcome in ("locked", "changed", "converged"), run.output
+    if run.outcome == "locked":
+        assert f"(pyinfra, pid {first.pid})" in run.output and "waited 20 seconds for it" in run.output
+    last = ansible.run(mac)
+    assert last.outcome == "converged", last.output
+    mac.stop()
+
+
 @pytest.mark.parametrize(
     ("password", "outcome", "words"),
-    [("right", "changed", CHANGE), ("wrong", "failed", "Incorrect sudo password"), (None, "failed", "sudo")],
+    [(SECRET, "changed", CHANGE), ("wr0ng-sesame", "failed", "Incorrect sudo password"), (None, "failed", "sudo")],
+    ids=["right", "wrong", "none"],
 )
-def test_sudo_with_a_password(fleet: Fleet, password: str | None, outcome: str, words: str) -> None:
+def test_sudo_with_a_password(fleet: Fleet, pyinfra: Pyinfra, password: str | None, outcome: str, words: str) -> None:
     mac = fleet.others[0]
-    mac.break_("sudo-password", "right")
+    mac.break_("sudo-password", SECRET)
     try:
+        # Through pyinfra first, which changes nothing here: the same password, the same outcome.
+        given: dict[str, Any] = {"ansible_become_password": password} if password else {}
+        other = pyinfra.run(mac, dry=True, **{**ABSENT, **given})
+        assert other.outcome == ("would change" if outcome == "changed" else outcome), other.output
+        assert password is None or password not in other.output
         fleet.inventory(**{mac.name.replace("-", "_"): {"ansible_become_password": password} if password else {}})
         run = fleet.ansible.execute([*fleet.command(), "--limit", mac.name])
     finally:
         mac.mend("sudo-password")
     assert run.outcome == outcome, run.output
     assert words in "\n".join(run.changes) + run.output
-    assert "'right'" not in run.output and "'wrong'" not in run.output
+    assert password is None or password not in run.output
 
 
 def test_drift_for_ci(fleet: Fleet, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ class Action(action.MacAction):
     """An action without Ansible around it: `run_script` stands for the connection."""
 
     def __init__(self, resource: Any, run_script: Callable[[str], dict[str, Any]], *, check: bool, diff: bool) -> None:
-        self._task = SimpleNamespace(args={}, check_mode=check, diff=diff)
+        self._task = SimpleNamespace(args={}, check_mode=check, diff=diff, timeout=0)
         self.resource, self.run_script, self.scripts = resource, run_script, list[str]()
 
     def desired(self, arguments: dict[str, Any], variables: Any) -> Any:
@@ -116,6 +117,25 @@ def test_a_password_that_is_missing_is_said_with_what_to_do(act: Any) -> None:
 
     result, _ = act(Text("/etc/text"), through=through)
     assert result["outcome"] == "failed" and "run with --ask-become-pass" in result["msg"]
+
+
+def test_a_mac_that_does_not_answer_is_given_up(act: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.builderfleet.macos.plugins.plugin_utils.session.PROBE_LIMIT", 1)
+
+    def through(script: str) -> dict[str, Any]:
+        signal.pause()
+        raise AssertionError("it was not given up")
+
+    result, _ = act(Text("/etc/text"), through=through)
+    assert result["outcome"] == "failed" and "no answer within 1 seconds" in result["msg"]
+
+
+def test_another_error_is_ansibles_own(act: Any) -> None:
+    def through(script: str) -> dict[str, Any]:
+        raise AnsibleError("to use passwords you must install sshpass")
+
+    with pytest.raises(AnsibleError, match="sshpass"):
+        act(Text("/etc/text"), through=through)
 
 
 def test_rubbish_is_a_failure(act: Any) -> None:

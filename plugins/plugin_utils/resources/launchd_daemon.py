@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,12 @@ class LaunchdDaemon:
     start_limit: int = 180
     follows: str = field(default="", metadata=INTERNAL)
     present: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.label):
+            raise ValueError(f"label: wanted letters, digits, points and hyphens, saw {self.label!r}")
+        if self.present and not self.program_arguments:
+            raise ValueError("program_arguments: wanted the program and its arguments, saw none")
 
     @property
     def title(self) -> str:

@@ -160,6 +160,7 @@ def _nix(value: Mapping[str, Any]) -> NixInstallation:
         sha256=value["nix_installer_sha256"],
         extra_conf=value["nix_extra_conf"],
         present=value["nix_state"] == "present",
+        after_builder=True,
     )
 
 

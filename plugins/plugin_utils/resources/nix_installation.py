@@ -10,7 +10,7 @@ that is there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
@@ -21,12 +21,13 @@ from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
 from ..questions.nix import NixVersion
-from ..resource import Blocked, Change, Step
+from ..resource import INTERNAL, Blocked, Change, Step
 from ..shell import STATE_DIRECTORY, quote
 from ..variables import DEFAULTS
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
+BUILDER = Metadata(f"{STATE_DIRECTORY}/linux-builder")
 BEGUN = Metadata(f"{STATE_DIRECTORY}/nix-installation-begun")
 _DETERMINATE, _LIX, _NIX = Metadata("/usr/local/bin/determinate-nixd"), Metadata("/nix/lix-installer"), Metadata("/nix")
 _STORE = Metadata("/nix/store")
@@ -63,6 +64,7 @@ class NixInstallation:
     sha256: str = DEFAULTS["nix_installer_sha256"]
     extra_conf: tuple[str, ...] = ()
     present: bool = True
+    after_builder: bool = field(default=False, metadata=INTERNAL)  # the same run takes the builder back first
 
     @property
     def title(self) -> str:
@@ -70,7 +72,7 @@ class NixInstallation:
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (Mac(), NixVersion(), RECEIPT, INSTALLER, _DETERMINATE, _LIX, _NIX, _STORE, _ACTIVATION)
-        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT, BEGUN)
+        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT, BEGUN, BUILDER)
         for label in _JOBS:
             yield plist_of(label)
 
@@ -169,6 +171,12 @@ chmod 0700 "$folder/nix-installer"
 
     def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
         if found is Flavour.NONE:
+            return
+        if not (self.after_builder or answers[BUILDER].absent):
+            yield Blocked(
+                "builderfleet's Linux builder is still on this Mac, and is of no use without Nix",
+                "Take it back first: linux_builder_state: absent",
+            )
             return
         if answers[_ACTIVATION].job is not None:
             yield Blocked(

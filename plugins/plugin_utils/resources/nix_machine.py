@@ -42,6 +42,12 @@ class NixMachine:
     host_key: str = ""
     present: bool = True
 
+    def __post_init__(self) -> None:
+        if self.present:
+            self._machine(
+                self.systems or ("aarch64-linux",)
+            )  # which refuses what cannot be written, before a Mac is asked
+
     @property
     def title(self) -> str:
         return f"Nix machine {self.uri}"
@@ -70,10 +76,10 @@ class NixMachine:
         else:
             yield from self._remove(answers, found)
 
-    def _machine(self, answers: Answers) -> machines.Machine:
+    def _machine(self, systems: tuple[str, ...]) -> machines.Machine:
         return machines.Machine(
             uri=self.uri,
-            systems=self.systems or (answers[Mac()].linux_system,),
+            systems=systems,
             ssh_key=self.ssh_key,
             max_jobs=self.max_jobs,
             speed_factor=self.speed_factor,
@@ -84,7 +90,7 @@ class NixMachine:
 
     def _converge(self, answers: Answers, found: Found) -> Iterator[Step]:
         now = found.content or b""
-        data = machines.with_machine(now, self._machine(answers))
+        data = machines.with_machine(now, self._machine(self.systems or (answers[Mac()].linux_system,)))
         if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
             yield Change(
                 f"register {self.uri} in {MACHINES.path}",

@@ -49,6 +49,10 @@ class SshHost:
     options: tuple[tuple[str, str], ...] = ()
     present: bool = True
 
+    def __post_init__(self) -> None:
+        if "/" in self.file or self.file in ("", ".", ".."):
+            raise ValueError(f"file: wanted the name of a file in {DIRECTORY}, saw {self.file!r}")
+
     @property
     def title(self) -> str:
         return f"ssh host {self.alias}"

@@ -33,6 +33,10 @@ class SshKeypair:
     present: bool = True
     made_for: str = field(default="", metadata=INTERNAL)
 
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/"):
+            raise ValueError(f"path: wanted the absolute path of the private half, saw {self.path!r}")
+
     @property
     def title(self) -> str:
         return f"SSH key pair {self.path}"
