@@ -59,6 +59,25 @@ def test_operations_change_then_do_not_then_take_back(converged: SimulatedMac, p
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
 
 
+def test_of_several_operations_the_worst_counts(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    """In the project's own command: the first of them would change something, those after it nothing."""
+    pyinfra.write_inventory([converged])
+    words = ["inventory.py", "tests/integration/deploys/parts.py"]
+    command = [sys.executable, "-m", "builderfleet.cli", "rollout", *words]
+    assert pyinfra.execute(command).outcome == "changed"
+    converged.run("rm /etc/nix/parts_key /etc/nix/parts_key.pub")
+    dry = pyinfra.execute([*command, "--dry"])
+    assert (dry.outcome, dry.code, dry.changes) == ("would change", 2, ("make SSH key pair /etc/nix/parts_key",)), (
+        dry.output
+    )
+    assert pyinfra.execute(command).outcome == "changed"
+    again = pyinfra.execute(command)
+    assert (again.outcome, again.code) == ("converged", 0), again.output
+    assert pyinfra.execute([*command, "--data", "parts_present=false"]).outcome == "changed"
+    wrong = pyinfra.execute([sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "--dry"])
+    assert wrong.code == 1 and "No Mac was asked anything" in wrong.output, wrong.output
+
+
 def test_a_build_by_itself(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     changed(pyinfra, converged, parts_present=False)
     assert changed(pyinfra, converged, parts_present=False, parts_build="first") == {"build"}

@@ -146,6 +146,24 @@ def test_a_pattern_that_names_nobody_is_nobody(tricky: Path) -> None:
     assert load([str(tricky)], "intel:&canary") == []
 
 
+def test_pyinfra_gets_the_macs_in_their_groups_and_nobody_else(tricky: Path) -> None:
+    """The hosts that the playbooks are for; BUILDERFLEET_LIMIT is Ansible's pattern."""
+    (tricky / "servers.yml").write_text("servers: {hosts: {web: }}\n")
+    code = (
+        "import json, runpy; print(json.dumps({k: [h[0] for h in v] for k, v in runpy.run_path('inventory.py').items()"
+    )
+    code += " if isinstance(v, list) and not k.startswith('_')}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, "BUILDERFLEET_INVENTORY": str(tricky), "BUILDERFLEET_LIMIT": "all:!bert"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"macs": ["studio-1", "anna"], "canary": ["studio-1"], "laptops": ["anna"]}
+
+
 def test_an_inventory_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "fleet.yml").write_text("macs: [hosts\n")
     with pytest.raises(InventoryError, match=r"fleet\.yml"):
