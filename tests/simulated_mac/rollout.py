@@ -65,6 +65,8 @@ def say(line: str) -> None:
 def closing(mac: SimulatedMac, code: int) -> str:
     """Where the Linux build was made, and what to try next."""
     command = ".venv/bin/python -m tests.simulated_mac"
+    inside = "" if mac.lab.tier == "network" else f"{command}.rootless "
+    inventory = mac.lab.directory / "inventory.yml"
     lines = [""]
     if code == 0 and mac.exists(PROVED):
         lines.append(
@@ -76,6 +78,7 @@ def closing(mac: SimulatedMac, code: int) -> str:
         "  ./rollout --dry           what would change, and nothing written",
         f"  {command} ssh {mac.name}     a shell on the Mac",
         f"  {command} run {mac.name} rm /etc/nix/machines    some drift; then ./rollout --dry",
+        f"  {inside}.venv/bin/ansible-playbook -i inventory -i {inventory} playbooks/drift.yml    the same through Ansible",
         "  ./rollout --data linux_builder_state=absent    take it back",
         f"  {command} down {mac.name}    throw the Mac away",
     ]
