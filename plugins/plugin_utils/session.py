@@ -109,6 +109,8 @@ class Session:
         if status == shell.STALE and self._stale < MOST_STALE:
             self._stale += 1  # refused before it wrote anything; what is there now was asked in the same breath
             return
+        if status == shell.RESTART:
+            raise SessionError(f"{what}{_last_lines(errors, 1)}", Outcome.REBOOT_NEEDED)
         if status != 0:
             raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
         if change:

@@ -181,6 +181,7 @@ class Person:
 
     summary: str
     remedy: str
+    reboot: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ class Case:
                 assert isinstance(step, Blocked), step
                 assert re.search(each.summary, step.summary), step.summary
                 assert re.search(each.remedy, step.remedy), step.remedy
+                assert step.reboot == each.reboot
             else:
                 assert isinstance(step, Change), step
 

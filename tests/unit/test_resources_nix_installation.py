@@ -66,6 +66,7 @@ DETERMINATE: World = {
 PARTIAL: World = {RECEIPT: receipt("Progress"), NIX: directory()}
 SINGLE: World = {NIX: directory(uid=501), NixVersion(): "nix (Nix) 2.30.0"}
 BEGUN_: World = {BEGUN: THERE}
+OUT_OF_REACH: World = {plist_of("org.nixos.nix-daemon"): THERE, plist_of("org.nixos.darwin-store"): THERE}
 NO_ACCESS: World = {Mac(): replace(APPLE_SILICON, full_disk_access=False)}
 DAMAGED: World = {RECEIPT: file("{")}
 
@@ -108,6 +109,24 @@ CASES = [
         (INSTALL,),
     ),
     Case("a job left", WANTED, {plist_of("org.nixos.darwin-store"): THERE}, (Person("a launchd job", "."),)),
+    Case(
+        "its volume is not mounted",
+        WANTED,
+        OUT_OF_REACH | {NIX: directory()},
+        (Person("script installer is on this Mac, but .*/nix does not run", "mount .*org.nixos.darwin-store"),),
+    ),
+    Case(
+        "its line in synthetic.conf went",
+        WANTED,
+        OUT_OF_REACH | {SYNTHETIC: file("other\n")},
+        (Person("synthetic.conf does not ask for /nix any more", "Put the line `nix` back.*restart it"),),
+    ),
+    Case(
+        "macOS was not started since",
+        WANTED,
+        OUT_OF_REACH | {SYNTHETIC: file("nix\n")},
+        (Person("macOS has not made /nix", "Restart this Mac", reboot=True),),
+    ),
     Case("receipt makes no sense", WANTED, DAMAGED, (Person("receipt.json cannot be read: .*JSON", "."),)),
     Case("nothing to uninstall", UNWANTED),
     Case("uninstalled", UNWANTED, INSTALLED, (UNINSTALL,)),
@@ -201,6 +220,17 @@ def test_what_was_cut_off_is_remembered_until_it_is_done(mac: Sandbox) -> None:
     assert not (mac / BEGUN.path).exists()
     assert (mac / "/nix/receipt.json").read_text() == "{}\n"
     assert (mac / "/nix/receipt.json.unfinished").read_text() == '"of a failure"'
+
+
+@pytest.mark.parametrize(("asks", "status"), [("nix\n", shell.RESTART), ("nixes\n", 1)])
+def test_a_nix_directory_that_macos_makes_at_its_next_start(mac: Sandbox, asks: str, status: int) -> None:
+    program = "#!/bin/sh\nexit 3\n"
+    (mac / "/var/installer").write_text(program)
+    (mac / "/etc/synthetic.conf").write_text(asks)
+    ran = do(mac, "fresh", replace(WANTED, sha256=hashlib.sha256(program.encode()).hexdigest()))
+    assert ran.returncode == status
+    assert ("Restart this Mac" in ran.stderr) == (status == shell.RESTART)
+    assert (mac / BEGUN.path).exists()
 
 
 def test_success_without_a_receipt_is_none(mac: Sandbox) -> None:

@@ -172,6 +172,14 @@ def test_a_mac_that_another_run_changes(sandbox: Sandbox, monkeypatch: pytest.Mo
     hear(own, sandbox, own.apply(CHANGE))
 
 
+def test_a_change_that_waits_for_the_next_start(sandbox: Sandbox) -> None:
+    own = session(Text("/etc/it"))
+    hear(own, sandbox, own.probe())
+    with pytest.raises(SessionError, match=r"^change it: macOS makes it at its next start$") as error:
+        hear(own, sandbox, own.apply(Change("change it", "needs_restart 'macOS makes it at its next start'")))
+    assert error.value.outcome is Outcome.REBOOT_NEEDED
+
+
 # --- what is heard -------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +204,7 @@ def test_the_answer_to_another_script_is_none() -> None:
         own.hear(old)
 
 
-@pytest.mark.parametrize("status", [b"1", b"77", b"255"])
+@pytest.mark.parametrize("status", [b"1", b"78", b"255"])
 def test_a_status_is_an_error_with_the_last_words(status: bytes) -> None:
     own = session()
     own.apply(CHANGE)

@@ -12,7 +12,7 @@ from ..formats.receipt import ReceiptError
 from ..questions.file import Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.login_items import LoginItemsOff
-from ..questions.nix import NIX, NixConfiguration, NixDaemonReply, NixVersion
+from ..questions.nix import NixConfiguration, NixDaemonReply, NixVersion
 from ..resource import Blocked
 from ..resources.nix_installation import BEGUN, plist_of
 from ..resources.nix_machine import MACHINES
@@ -47,13 +47,6 @@ def nix(examination: Examination) -> Finding:
     except ReceiptError as damaged:  # `changes` has said so already
         return broken("nix", str(damaged), "See what happened to the installation on that Mac")
     version = answers[NixVersion()].removeprefix("nix (").replace(")", "", 1)
-    if not version:
-        return broken(
-            "nix",
-            f"{flavour} is on this Mac, but {NIX}/nix does not run",
-            "See on that Mac whether the store's volume is mounted (`mount | grep ' /nix '`; `sudo launchctl kickstart -k"
-            " system/org.nixos.darwin-store` mounts it), and whether /nix/var/nix/profiles/default leads anywhere",
-        )
     error = answers[NixConfiguration()].error
     if error:
         steps = list(examination.builder.setting.changes(answers))

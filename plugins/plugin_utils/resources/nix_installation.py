@@ -20,7 +20,7 @@ from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
-from ..questions.nix import NixVersion
+from ..questions.nix import NIX, NixVersion
 from ..resource import INTERNAL, Blocked, Change, Step
 from ..shell import STATE_DIRECTORY, quote
 from ..variables import DEFAULTS
@@ -44,6 +44,11 @@ SYNTHETIC, FSTAB = File("/etc/synthetic.conf"), File("/etc/fstab")
 FULL_DISK_ACCESS = (
     "On that Mac: System Settings > General > Sharing > Remote Login (i) > 'Allow full disk access for remote users'; or "
     "by MDM a PPPC profile that grants SystemPolicyAllFiles to /usr/libexec/sshd-keygen-wrapper"
+)
+
+AT_THE_NEXT_START = (
+    f"macOS has not made /nix, though {SYNTHETIC.path} asks for it, and will when it starts",
+    "Restart this Mac, and run again",
 )
 
 
@@ -127,6 +132,8 @@ class NixInstallation:
                 f"there is no Nix, but something of a former one: {', '.join(_leftovers(answers)) or 'a launchd job'}",
                 "An installer would trip over it: remove it, or repair that Nix, and run again",
             )
+        elif not answers[NixVersion()]:
+            yield _out_of_reach(found, answers)
 
     def _install(self, answers: Answers, again: bool = False) -> Iterator[Step]:
         if not answers[Mac()].full_disk_access:
@@ -142,7 +149,9 @@ class NixInstallation:
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
             f"{self._fetch()}{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
             f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
-            ' || fail "nix-installer ended with status $?"\n'
+            " || {\nstatus=$?\n"
+            f"[ -d /nix ] || ! /usr/bin/grep -qx nix {SYNTHETIC.path} || needs_restart {quote('. '.join(AT_THE_NEXT_START))}\n"
+            'fail "nix-installer ended with status $status"\n}\n'
             f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n"
             f"rm -f {BEGUN.path}\n",
             limit=3000,
@@ -202,9 +211,31 @@ def _receipt(answers: Answers) -> Receipt | None:
     return None if content is None else parse(content)
 
 
+def _out_of_reach(found: Flavour, answers: Answers) -> Blocked:
+    """What to do about a Nix whose jobs or receipt are there, but which does not run."""
+    if not answers[_NIX].absent:
+        return Blocked(
+            f"{found.value} is on this Mac, but {NIX}/nix does not run",
+            "See on that Mac whether the store's volume is mounted (`mount | grep ' /nix '`; `sudo launchctl kickstart -k"
+            " system/org.nixos.darwin-store` mounts it), and whether /nix/var/nix/profiles/default leads anywhere",
+        )
+    if _is_declared(answers):
+        return Blocked(*AT_THE_NEXT_START, reboot=True)
+    return Blocked(
+        f"{found.value} was installed on this Mac, but {SYNTHETIC.path} does not ask for /nix any more, so there is none",
+        f"Put the line `nix` back into {SYNTHETIC.path} on that Mac (updates of macOS may take it away), restart it, and"
+        " run again",
+    )
+
+
+def _is_declared(answers: Answers) -> bool:
+    """Whether macOS is asked to make /nix at its start (`facts/drift D06`)."""
+    return any(line.split()[:1] == [b"nix"] for line in (answers[SYNTHETIC].content or b"").splitlines())
+
+
 def _leftovers(answers: Answers) -> Iterator[str]:
-    synthetic, fstab = answers[SYNTHETIC].content or b"", answers[FSTAB].content or b""
-    if any(line.split()[:1] == [b"nix"] for line in synthetic.splitlines()):
+    fstab = answers[FSTAB].content or b""
+    if _is_declared(answers):
         yield "a line in /etc/synthetic.conf"
     if any(line.split()[1:2] == [b"/nix"] for line in fstab.splitlines() if not line.lstrip().startswith(b"#")):
         yield "a line in /etc/fstab"
