@@ -45,7 +45,7 @@ def doctor() -> None:
     change = None
     with confined(host, session):
         change = next((session.next(each) for each in session.resources if isinstance(each, DoctorsBuild)), None)
-        _show(host, findings(session)[: -1 if change else None])
+        _show(host, findings(session))
     if change:
         _build(name="Build", session=session, change=change)
 
@@ -58,7 +58,7 @@ def _build(session: Session, change: Change) -> Generator[PyinfraCommand, None, 
 def _built(state: State, host: Host, session: Session, change: Change) -> bool:
     made = make(state, host, session, change)
     with confined(host, session):
-        _show(host, findings(session)[-1:])
+        _show(host, (each for each in findings(session) if each.check == "build"))
     release(host, session)
     return made
 

@@ -12,6 +12,8 @@ A session does no I/O. A front end carries its scripts to the Mac and what came 
 
 from __future__ import annotations
 
+import itertools
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ PROBE_LIMIT = 120
 
 MOST_STALE = 3
 """How often a run looks again when a file changed under its hands (a script of a run that died was still at it, say)."""
+
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours and the like (ECMA-48)
 
 
 class SessionError(Exception):
@@ -249,5 +253,7 @@ class Session:
 
 
 def _last_lines(text: str, count: int = 12) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The end of what a Mac said, fit for a terminal: no escape sequences, and what it says over and over is said once."""
+    plain = ("".join(filter(str.isprintable, _ESCAPE.sub("", line))).strip() for line in text.splitlines())
+    lines = [line for line, _same in itertools.groupby(filter(None, plain))]
     return "\n".join(lines[-count:])

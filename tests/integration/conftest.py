@@ -24,6 +24,14 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture(autouse=True)
+def no_double_was_asked_what_it_does_not_model(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test is about, a command that is wrong on a real Mac fails it."""
+    lab = request.getfixturevalue("lab") if "lab" in request.fixturenames else None
+    yield
+    assert lab is None or lab.unmodelled() == []
+
+
 @pytest.fixture(scope="session")
 def variables(lab: Lab) -> dict[str, Any]:
     """The variables by which a simulated Mac differs from a real one."""
@@ -80,5 +88,4 @@ def converged(
     run = pyinfra.run(mac)
     assert run.code == 0, run.output
     yield mac
-    assert not mac.unmodelled(), mac.unmodelled()
     mac.stop()

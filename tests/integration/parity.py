@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +68,12 @@ def state(mac: SimulatedMac) -> dict[str, Any]:
 
 
 def _file(mac: SimulatedMac, path: str) -> tuple[int, int, int, bytes]:
-    status = mac.host_path(path).lstat()
-    private = path.endswith("_ed25519")
-    return status.st_mode, status.st_uid, status.st_gid, b"" if private else _KEY.sub(b"A KEY", mac.read(path))
+    file = mac.host_path(path)
+    status = file.lstat()
+    if path.endswith("_ed25519"):
+        content = b""
+    elif stat.S_ISLNK(status.st_mode):
+        content = os.fsencode(file.readlink())
+    else:
+        content = _KEY.sub(b"A KEY", file.read_bytes())
+    return status.st_mode, status.st_uid, status.st_gid, content

@@ -6,63 +6,79 @@ from __future__ import annotations
 from tests.simulated_mac import SimulatedMac
 
 from .harness import FrontEnd, writes_since
+from .parity import Alike, end
 
 LABEL = "org.builderfleet.linux-builder"
 
 
-def test_a_line_that_nix_does_not_read_is_reported_and_left(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_a_line_that_nix_does_not_read_is_reported_and_left(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
     before = converged.read("/etc/nix/nix.custom.conf")
     converged.write("/etc/nix/nix.custom.conf", b"# mine\nmax-jobs=4\n" + before)
     mark = converged.mark()
     run = door.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    alike("a line", end(run, converged))
     assert "/etc/nix/nix.custom.conf, line 2" in run.output and "max-jobs=4" in run.output
     assert [path for path in writes_since(converged, mark) if "nix.custom.conf" in path] == []
     converged.write("/etc/nix/nix.custom.conf", before)
     assert door.run(converged).code == 0
 
 
-def test_an_inline_builders_setting_does_not_hide_the_builder(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_an_inline_builders_setting_does_not_hide_the_builder(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
     before = converged.read("/etc/nix/nix.custom.conf")
     converged.write("/etc/nix/nix.custom.conf", before + b"builders = ssh-ng://me@elsewhere x86_64-linux - 2\n")
     converged.run("launchctl kickstart -k system/org.nixos.nix-daemon")
     run = door.run(converged)
     assert run.outcome == "changed", run.output
+    alike("inline", end(run, converged))
     assert b"builders = ssh-ng://me@elsewhere x86_64-linux - 2;@/etc/nix/machines" in converged.read(
         "/etc/nix/nix.custom.conf"
     )
     assert door.run(converged).outcome == "converged"
+    converged.write("/etc/nix/nix.custom.conf", before)
+    assert door.run(converged).code == 0
 
 
-def test_a_machines_file_of_another_tool_is_left_alone(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_a_machines_file_of_another_tool_is_left_alone(converged: SimulatedMac, door: FrontEnd, alike: Alike) -> None:
     converged.run("mv /etc/nix/machines /etc/nix/machines.kept; ln -s /etc/static/nix/machines /etc/nix/machines")
     run = door.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    alike("machines file", end(run, converged))
     assert "nix-darwin" in run.output
     assert converged.run("readlink /etc/nix/machines").stdout == "/etc/static/nix/machines\n"
     converged.run("rm /etc/nix/machines; mv /etc/nix/machines.kept /etc/nix/machines")
     assert door.run(converged).code == 0
 
 
-def test_another_ssh_block_that_overrides_ours_is_reported(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_another_ssh_block_that_overrides_ours_is_reported(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
     converged.write("/etc/ssh/ssh_config.d/010-mine.conf", b"Host *\n  Port 2200\n")
     run = door.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
+    alike("ssh block", end(run, converged))
     assert "Port 31422" in run.output and "2200" in run.output
     converged.run("rm /etc/ssh/ssh_config.d/010-mine.conf")
     assert door.run(converged).code == 0
 
 
-def test_a_job_whose_program_is_gone_gets_it_back(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_a_job_whose_program_is_gone_gets_it_back(converged: SimulatedMac, door: FrontEnd, alike: Alike) -> None:
     converged.run("rm -r /nix/var/nix/gcroots/builderfleet")
     converged.run(f"launchctl kickstart -k system/{LABEL}")
     run = door.run(converged)
     assert run.outcome == "changed", run.output
+    alike("program", end(run, converged))
     assert "realise the builder VM" in run.output
     assert door.run(converged).outcome == "converged"
 
 
-def test_a_job_that_crash_loops_is_reported_with_its_last_words(converged: SimulatedMac, door: FrontEnd) -> None:
+def test_a_job_that_crash_loops_is_reported_with_its_last_words(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
     disk = "/var/lib/builderfleet/linux-builder/nixos.qcow2"
     converged.run(f"echo rubbish > {disk}; launchctl kickstart -k system/{LABEL}")
     run = door.run(converged, linux_builder_start_limit=10)

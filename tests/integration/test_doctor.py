@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Pyinfra, Run
+from .harness import Ansible, FrontEnd, Pyinfra, Run
 
 LABEL, NIX_DAEMON = "org.builderfleet.linux-builder", "org.nixos.nix-daemon"
 DIRECTORY = "/var/lib/builderfleet/linux-builder"
@@ -40,9 +40,13 @@ class Found:
         return {check for check, mark in self.marks.items() if mark == "-"}
 
 
-def doctor(pyinfra: Pyinfra, mac: SimulatedMac, *arguments: str) -> Found:
-    pyinfra.write_inventory([mac])
-    run = pyinfra.execute([sys.executable, "-m", "builderfleet.cli", "doctor", "inventory.py", *arguments])
+def doctor(door: FrontEnd, mac: SimulatedMac, *, build: bool = True) -> Found:
+    door.write_inventory([mac])
+    if isinstance(door, Ansible):
+        run = door.execute(door.playbook("doctor", *([] if build else ["--check"])))
+    else:
+        dry = [] if build else ["--dry"]
+        run = door.execute([sys.executable, "-m", "builderfleet.cli", "doctor", "inventory.py", *dry])
     lines = [match.groups() for match in _LINE.finditer(run.output)]
     return Found(
         run,
@@ -52,8 +56,8 @@ def doctor(pyinfra: Pyinfra, mac: SimulatedMac, *arguments: str) -> Found:
     )
 
 
-def test_a_healthy_builder(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
-    found = doctor(pyinfra, converged)
+def test_a_healthy_builder(converged: SimulatedMac, door: FrontEnd) -> None:
+    found = doctor(door, converged)
     assert list(found.marks) == [*CHECKS, "build"], found.run.output
     assert set(found.marks.values()) == {"ok"}, found.run.output
     assert (found.run.outcome, found.run.code) == ("converged", 0)
@@ -62,9 +66,9 @@ def test_a_healthy_builder(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     assert "PRIVATE" not in found.run.output
 
 
-def test_a_dry_run_builds_nothing(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+def test_a_dry_run_builds_nothing(converged: SimulatedMac, door: FrontEnd) -> None:
     proof = converged.read("/var/lib/builderfleet/proved")
-    found = doctor(pyinfra, converged, "--dry")
+    found = doctor(door, converged, build=False)
     assert (list(found.marks), found.run.code) == (CHECKS, 0), found.run.output
     assert converged.read("/var/lib/builderfleet/proved") == proof
 
@@ -88,7 +92,10 @@ PIN, HANDED = f"{DIRECTORY}/known_hosts", f"{DIRECTORY}/keys/builder_ed25519.pub
 ROOTS, BLOCK = "/nix/var/nix/gcroots/builderfleet", "/etc/ssh/ssh_config.d/010-mine.conf"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
 OTHER = "SHA256:73nCAX7tESRWJ4ZN8RkOlqB+0bgxKVmbNRUcFPbXMkE"
+CUSTOM = "/etc/nix/nix.custom.conf"
 SICK = [
+    Sick("nix", f"cp -p {CUSTOM} {CUSTOM}.kept; echo max-jobs=4 >> {CUSTOM}", f"mv {CUSTOM}.kept {CUSTOM}",
+         f"{CUSTOM}, line ", "correct it and run again", frozenset({"daemon", "machine"})),
     Sick("daemon", f"launchctl bootout system/{NIX_DAEMON}; rm -f /nix/var/nix/daemon-socket/socket",
          f"launchctl bootstrap system /Library/LaunchDaemons/{NIX_DAEMON}.plist", f"{NIX_DAEMON} is not loaded",
          "launchctl bootstrap system /Library/LaunchDaemons"),
@@ -108,10 +115,12 @@ SICK = [
 
 
 @pytest.mark.parametrize("sick", SICK, ids=str)
-def test_what_is_broken_is_found(converged: SimulatedMac, pyinfra: Pyinfra, sick: Sick) -> None:
+def test_what_is_broken_is_found(converged: SimulatedMac, pyinfra: Pyinfra, ansible: Ansible, sick: Sick) -> None:
     converged.run(sick.break_)
-    found = doctor(pyinfra, converged, "--dry")
+    found, other = (doctor(door, converged, build=False) for door in (pyinfra, ansible))
     converged.run(sick.mend)
+    assert (other.marks, other.remedies, other.run.outcome) == (found.marks, found.remedies, found.run.outcome)
+    assert other.causes[sick.check] == found.causes[sick.check]
     assert sick.check in found.wrong, found.run.output
     assert sick.cause in found.causes[sick.check]
     assert any(sick.remedy in remedy for remedy in found.remedies), found.remedies
@@ -121,7 +130,7 @@ def test_what_is_broken_is_found(converged: SimulatedMac, pyinfra: Pyinfra, sick
 
 def test_login_items(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     converged.break_("login-item-off", LABEL)
-    found = doctor(pyinfra, converged, "--dry")
+    found = doctor(pyinfra, converged, build=False)
     converged.mend("login-item-off")
     assert (found.wrong, found.hidden) == (["job"], set()), found.run.output
     assert "not be loaded at the next boot: it is switched off in the login items" in found.causes["job"]
@@ -133,7 +142,7 @@ def test_a_guest_that_finds_no_cache_says_so(converged: SimulatedMac, pyinfra: P
 
     def use(url: str) -> Found:
         converged.run(f"ssh builderfleet 'mkdir -p .config/nix; echo substituters = {url} > .config/nix/nix.conf'")
-        return doctor(pyinfra, converged, "--dry")
+        return doctor(pyinfra, converged, build=False)
 
     found = use(good)
     assert (found.wrong, found.causes["cache"]) == ([], f"the guest gets at {good}"), found.run.output
@@ -162,7 +171,7 @@ def in_store(mac: SimulatedMac, name: str, command: str) -> None:
 
 def test_a_guest_whose_disk_is_nearly_full(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     in_store(converged, "fill", "fallocate -l 1500M /nix/store/.filler")
-    found = doctor(pyinfra, converged, "--dry")
+    found = doctor(pyinfra, converged, build=False)
     in_store(converged, "empty", "rm -f /nix/store/.filler")
     assert (found.wrong, found.hidden) == (["disk"], set()), found.run.output
     assert re.search(r"nearly full: \d+MiB of 1\.\dGiB are free", found.causes["disk"]), found.causes

@@ -123,7 +123,3 @@ def test_no_private_key_is_in_the_store_or_on_the_controller(story: Story) -> No
 def test_the_builder_listens_on_loopback_only(story: Story) -> None:
     listening = story.mac.run("/usr/sbin/lsof -nP -iTCP:31422 -sTCP:LISTEN -Fn").stdout
     assert [line[1:] for line in listening.splitlines() if line.startswith("n")] == ["127.0.0.1:31422"]
-
-
-def test_no_double_was_asked_what_it_does_not_know(story: Story) -> None:
-    assert story.mac.unmodelled() == []

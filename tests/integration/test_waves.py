@@ -23,7 +23,7 @@ import yaml
 from tests.simulated_mac import Lab, SimulatedMac
 
 from .harness import Ansible, Pyinfra, Run, read_run
-from .test_fleet import HOLD_THE_LOCK
+from .test_fleet import HOLD_THE_LOCK, free
 
 ABSENT: dict[str, Any] = {"linux_builder_state": "absent"}
 LINE = b"ssh-ng://builder@builderfleet aarch64-linux - 4\n"
@@ -77,7 +77,6 @@ def all_macs(lab: Lab, ansible: Ansible) -> Iterator[Fleet]:
     yield fleet
     for mac in fleet.macs:
         mac.wake()
-        assert mac.unmodelled() == []
         mac.stop()
 
 
@@ -132,11 +131,6 @@ def test_a_wave_that_fails_is_the_last(fleet: Fleet) -> None:
     again = fleet.run(waves=[3, 3, "100%"])
     assert again.code == 0 and fleet.changed() == names(fleet.macs), again.output
     assert again.outcomes[fleet.canary.name] == "converged"
-
-
-def free(mac: SimulatedMac) -> None:
-    """End what HOLD_THE_LOCK began."""
-    mac.run("pkill -f builderfleet.lock || :; rm -f /var/run/builderfleet.lock")
 
 
 def _act_when(command: Sequence[str], ansible: Ansible, said: str, act: Callable[[subprocess.Popen[str]], None]) -> Run:

@@ -110,6 +110,7 @@ class Lab:
         self.tier = "rootless" if user_namespace.inside() else "network"
         self.network = Network(-1)
         self.port = 0
+        self.not_modelled: list[str] = []  # of Macs that were stopped
         self._lifeline: int | None = None
 
     @staticmethod
@@ -273,6 +274,14 @@ class Lab:
         if not self.owned and not self.macs():
             self.close()
             disk.remove(self.directory)
+
+    def unmodelled(self) -> list[str]:
+        """What any Mac of this lab, stopped or not, was asked that no double models, since this was asked last."""
+        found, self.not_modelled = self.not_modelled, []
+        for mac in self.macs():
+            found += [f"{mac.name}: {call}" for call in mac.unmodelled()]
+            mac.forget_unmodelled()
+        return found
 
     # Its web server
 

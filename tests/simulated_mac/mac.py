@@ -366,6 +366,7 @@ class SimulatedMac:
     def stop(self) -> None:
         """Switch it off and throw it away."""
         self._off()
+        self.lab.not_modelled += [f"{self.name}: {call}" for call in self.unmodelled()]
         disk.remove(self.machine)
         self.lab.forget(self)
 

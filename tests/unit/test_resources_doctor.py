@@ -442,7 +442,6 @@ PROVED = {PROOF: file(f"Linux 6 on builder for aarch64-linux\n{BUILDER.build.sta
 @pytest.mark.parametrize(
     ("world", "failure", "state", "cause"),
     [
-        ({}, None, State.NOT_REACHED, "not made"),
         (PROVED, None, State.FINE, "Linux 6 on builder"),
         ({}, SessionError("prove it: status 1\nerror: out of memory"), State.BROKEN, "status 1\nerror: out of"),
         ({}, SessionError("locked by bob", Outcome.LOCKED), State.UNKNOWN, "could not be made: locked by bob"),
@@ -454,6 +453,10 @@ def test_what_came_of_the_build(world: World, failure: SessionError | None, stat
     found = findings(session(HEALTHY | world, failure))[-1]
     assert (found.check, found.state) == ("build", state)
     assert cause in found.cause
+
+
+def test_a_build_that_is_still_to_be_made_is_no_finding() -> None:
+    assert [each.check for each in findings(session(HEALTHY))] == [each.check for each in of(DOCTOR, HEALTHY)]
 
 
 def test_what_the_build_took_is_no_error_of_the_clock() -> None:

@@ -172,6 +172,15 @@ def test_a_mac_that_another_run_changes(sandbox: Sandbox, monkeypatch: pytest.Mo
     hear(own, sandbox, own.apply(CHANGE))
 
 
+def test_what_a_mac_said_is_fit_for_a_terminal(sandbox: Sandbox) -> None:
+    own = session(Text("/etc/it"))
+    hear(own, sandbox, own.probe())
+    script = r"""for i in 1 2; do printf '\033[31;1merror:\033[0m read\007-only\033]0;title\n'; done; echo it ended; exit 3"""
+    with pytest.raises(SessionError) as error:
+        hear(own, sandbox, own.apply(Change("change it", script)))
+    assert str(error.value) == "change it: status 3\nerror: read-only]0;title\nit ended"
+
+
 def test_a_change_that_waits_for_the_next_start(sandbox: Sandbox) -> None:
     own = session(Text("/etc/it"))
     hear(own, sandbox, own.probe())

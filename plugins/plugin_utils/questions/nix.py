@@ -49,10 +49,14 @@ class NixConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class NixVersion:
-    """What `nix --version` prints, e.g. ``nix (Nix) 2.35.2``; empty when there is no Nix that runs."""
+    """What `nix --version` prints, e.g. ``nix (Nix) 2.35.2``; empty when there is no Nix that runs.
+
+    It is asked without configuration: with a line in nix.conf that it does not read, Nix does not even say its version.
+    """
 
     def requests(self) -> tuple[Request, ...]:
-        return (run(f"{NIX}/nix", "--version", limit=20),)
+        bare = ("PATH=/usr/bin:/bin", "HOME=/var/empty", "NIX_CONF_DIR=/var/empty", "NIX_USER_CONF_FILES=")
+        return (run("/usr/bin/env", "-i", *bare, f"{NIX}/nix", "--version", limit=20),)
 
     def answer(self, replies: Replies) -> str:
         ran = replies.ran(0)

@@ -155,24 +155,26 @@ def doctor(given: Mapping[str, Any], controller_time: float) -> tuple[tuple[Reso
 
 
 def findings(session: Session) -> tuple[Finding, ...]:
-    """What was found on the Mac of a session of `doctor()`, from what it answered last; the build is the last of it.
+    """What was found on the Mac of a session of `doctor()`, from what it answered last; the build is the last of it,
+    unless it is still to be made.
 
     Raises SessionError when the Mac has not answered.
     """
     examined = next((each for each in session.resources if isinstance(each, Doctor)), None)
     if examined is None:
         return (fine("builder", "none is wanted on this Mac (linux_builder_state is absent): nothing was examined"),)
-    return (*examined.examine(session.answers).found.values(), _build(session, examined))
+    build = _build(session, examined)
+    return (*examined.examine(session.answers).found.values(), *([build] if build else []))
 
 
-def _build(session: Session, examined: Doctor) -> Finding:
+def _build(session: Session, examined: Doctor) -> Finding | None:
     if examined.examine(session.answers).built:
         return fine("build", proof(session.answers))
     prevents = examined.prevents_build(session.answers)
     if prevents:
         return not_reached("build", prevents)
     if session.failure is None:
-        return Finding("build", State.NOT_REACHED, "not made")
+        return None
     if session.failure.outcome is not Outcome.FAILED:
         return Finding("build", State.UNKNOWN, f"could not be made: {session.failure}")
     return broken("build", str(session.failure), "The lines above are Nix's own: what they name is where to look")
