@@ -220,6 +220,11 @@ def _where(key: ScalarNode) -> str:
 
 def _appended(text: str, lines: Iterable[str]) -> Splice:
     end = "" if not text or text.endswith("\n") else _newline(text)
+    if end and _tree(_mapping(text + end)) != _tree(_mapping(text)):
+        raise EditError(
+            "the file ends within a block of text, and a newline there would be part of its value: end the file with one"
+            " yourself, and run again"
+        )
     return Splice(len(text), len(text), end + _block(text, lines))
 
 
