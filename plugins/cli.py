@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from . import enroll, pin
 from .plugin_utils.outcome import Outcome, exit_code
-from .plugin_utils.report import Results, files, not_connected, table
+from .plugin_utils.report import ReportError, Results, not_connected, table, write
 
 _ALL = "Linux builders for Nix on Macs."
 _ABOUT = "Roll the desired state out with pyinfra, and say how it ended on each Mac."
@@ -78,6 +78,7 @@ def rollout(arguments: Sequence[str]) -> int:
 
     Without --dry it does not ask: `--yes` is added.
     """
+    import pyinfra_cli.cli
     from pyinfra import logger
     from pyinfra_cli.main import main as pyinfra_main
 
@@ -86,6 +87,8 @@ def rollout(arguments: Sequence[str]) -> int:
     logger.addHandler(errors)
     quiet = [] if {"--dry", "-y", "--yes"} & set(arguments) else ["--yes"]
     diff = ["--diff"] if "--dry" in arguments and "--diff" not in arguments else []
+    if "--dry" in arguments:  # pyinfra would ask whether to go on without a Mac that sleeps; it has no option for that
+        pyinfra_cli.cli._set_fail_prompts = lambda state, config: None
     sys.argv = ["pyinfra", *quiet, *diff, *arguments]
     status = 0
     try:
@@ -100,14 +103,11 @@ def rollout(arguments: Sequence[str]) -> int:
         return Outcome.FAILED.code  # also where pyinfra says 2, which is drift here
     print("\n" + "\n".join(table(results)))
     paths = {kind: os.environ.get(f"BUILDERFLEET_REPORT_{kind.upper()}") for kind in ("json", "junit")}
-    for path, text in files(results, paths):
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            print(
-                f"The report cannot be written to {path}: {error.strerror}. Name a file that can be.", file=sys.stderr
-            )
-            return Outcome.FAILED.code
+    try:
+        write(results, paths)
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return Outcome.FAILED.code
     return exit_code(each.outcome for each in results.values())
 
 

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .plugin_utils.plain import dumped, loaded
+from .plugin_utils.variables import PREFIXES
+
 # What Ansible adds to a host's variables by itself.
 _MAGIC = frozenset(
     {
@@ -74,7 +77,7 @@ def load(sources: Sequence[str], limit: str = "") -> list[InventoryHost]:
         raise InventoryError(f"Ansible cannot read the inventory {', '.join(sources)}: {child.stderr.strip()[-2000:]}")
     return [
         InventoryHost(each["name"], tuple(each["groups"]), _own(each["variables"]), _connection(each["variables"]))
-        for each in json.loads(child.stdout)
+        for each in loaded(child.stdout)
     ]
 
 
@@ -93,10 +96,12 @@ def _connection(variables: dict[str, Any]) -> dict[str, Any]:
 def _ask_ansible(sources: list[str], limit: str) -> list[dict[str, Any]]:
     from ansible import constants
     from ansible.cli import CLI
+    from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar
+    from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
     init_plugin_loader()
@@ -110,19 +115,24 @@ def _ask_ansible(sources: list[str], limit: str) -> list[dict[str, Any]]:
     inventory = InventoryManager(loader=loader, sources=sources)
     inventory.subset(limit or None)
     manager = VariableManager(loader=loader, inventory=inventory)
+    HostVars(inventory, manager, loader)  # hands itself to the manager: variables may name other hosts' variables
     hosts = []
     for host in inventory.get_hosts():
-        variables = manager.get_vars(host=host, include_hostvars=False)
+        variables = manager.get_vars(host=host)
         templar = Templar(loader=loader, variables=variables)
-        wanted = {
-            name: json.loads(json.dumps(templar.template(value)))
-            for name, value in variables.items()
-            if name in _CONNECTION or not _is_magic(name)
-        }
+        wanted = {}
+        for name, value in variables.items():
+            needed = name in _CONNECTION or name.startswith(PREFIXES)
+            try:
+                if needed or not _is_magic(name):
+                    wanted[name] = templar.template(value)
+            except AnsibleError as error:
+                if needed:  # Ansible, which renders what it comes to need, does without the others here as well
+                    raise SystemExit(f"{host.name}: {name}: {error}") from error
         groups = [group.name for group in host.get_groups() if group.name not in ("all", "ungrouped")]
         hosts.append({"name": host.name, "groups": groups, "variables": wanted})
     return hosts
 
 
 if __name__ == "__main__":
-    json.dump(_ask_ansible(*json.loads(sys.argv[1])), sys.stdout)
+    print(dumped(_ask_ansible(*json.loads(sys.argv[1]))))

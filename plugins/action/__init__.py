@@ -7,7 +7,6 @@ so that a Mac needs no Python, no temporary directory and no file transfer (`fac
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Iterator, Mapping
@@ -18,16 +17,15 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import sudo_wants_a_password, who
-from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import AS_DESIRED
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.plain import plain
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resource import Resource
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.session import Script, Session, SessionError
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import PREFIXES, WrongVariable
 
 Desired = tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]
 """Resources in their order; or what is wrong with what was asked for."""
-
-_AS_DESIRED = (Outcome.CONVERGED, Outcome.CHANGED, Outcome.WOULD_CHANGE)
 
 
 class MacAction(ActionBase):  # type: ignore[misc]
@@ -45,7 +43,7 @@ class MacAction(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Hold the conversation; the result is documented in modules/."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = json.loads(json.dumps(self._task.args))  # plain types: Ansible tags its own (facts/ansible §1.2)
+        arguments = plain(self._task.args)  # Ansible tags its own types (facts/ansible §1.2)
         resources, wrong = self.desired(arguments, task_vars or {})
         session = Session(resources, who("Ansible"), wrong)
         for script in session.converge(dry=self._task.check_mode):
@@ -58,12 +56,12 @@ class MacAction(ActionBase):  # type: ignore[misc]
     def variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The host's variables that are builderfleet's, rendered, in plain types."""
         ours = {name: self._templar.template(value) for name, value in variables.items() if name.startswith(PREFIXES)}
-        return dict(json.loads(json.dumps(ours)))
+        return dict(plain(ours))
 
     def report(self, session: Session, host: str) -> dict[str, Any]:
         """The task's result."""
         found = session.result()
-        failed = found.outcome not in _AS_DESIRED
+        failed = found.outcome not in AS_DESIRED
         return {
             "changed": any(not change.proof for change in session.shown),
             "failed": failed,
@@ -104,14 +102,14 @@ class MacAction(ActionBase):  # type: ignore[misc]
                 raise
             session.failure = SessionError(f"{error}: {sudo_wants_a_password('--ask-become-pass')}")
             return "", ""
-        except TimeoutError:
+        except _Late:
             session.failure = SessionError(f"no answer within {script.limit} seconds")
             return "", ""
         return ran["stdout"], ran["stderr"]
 
     @contextmanager
     def _limited(self, seconds: int) -> Iterator[None]:
-        """Raises TimeoutError after that time, as Ansible does for a task's own `timeout`, which comes first."""
+        """Raises _Late after that time, as Ansible does for a task's own `timeout`, which comes first."""
         if self._task.timeout:
             yield
             return
@@ -124,8 +122,12 @@ class MacAction(ActionBase):  # type: ignore[misc]
             signal.signal(signal.SIGALRM, former)
 
 
+class _Late(BaseException):
+    """No Exception, because Ansible's ssh takes every one of those for a lost connection, and tries again."""
+
+
 def _late(number: int, frame: object) -> None:
-    raise TimeoutError
+    raise _Late
 
 
 class ResourceAction(MacAction):
@@ -145,7 +147,7 @@ class ResourceAction(MacAction):
         state = given.pop("state", None)
         if state:
             given["present"] = state == "present"
-        return by_itself(self.resource, json.loads(json.dumps(given)))
+        return by_itself(self.resource, plain(given))
 
 
 def _needs(session: Session) -> list[dict[str, str]]:

@@ -37,18 +37,19 @@ options:
         key: report_junit
 """
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome, exit_code
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import AS_DESIRED, Outcome, exit_code
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
-    Ledger,
+    Collected,
+    ReportError,
     Result,
-    Results,
-    files,
     not_connected,
     table,
+    write,
 )
 
 _OURS = "builderfleet.macos."
@@ -65,7 +66,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self._ledger = Ledger()
+        self._collected = Collected()
         self._others: dict[str, Result] = {}  # what failed that is not ours
         self._ours = False  # whether the playbook uses anything of this collection
 
@@ -76,35 +77,39 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._hear(result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if not self._hear(result) and not ignore_errors:
+        if not self._hear(result, failed=True) and not ignore_errors:
             said = result.result.get("msg", "and no message")
             self._others[result.host.get_name()] = Result(Outcome.FAILED, f"{result.task.get_name()}: {said}")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        self._ledger.add(result.host.get_name(), not_connected(str(result.result.get("msg", "it did not answer"))))
+        self._add(result, not_connected(str(result.result.get("msg", "it did not answer"))))
 
-    def _hear(self, result: Any) -> bool:
+    def _hear(self, result: Any, failed: bool = False) -> bool:
         """Take in a result of one of the actions of this collection; whether it was one."""
         if not str(result.task.resolved_action).startswith(_OURS):
             return False
         self._ours = True
-        name, dry, failed = result.host.get_name(), bool(result.task.check_mode), bool(result.result.get("failed"))
-        for said in result.result.get("results", [result.result]):  # of a loop: each item's
-            if "outcome" in said:
-                self._ledger.add(name, Result(Outcome.named(said["outcome"]), said["remark"]), dry=dry)
-            elif failed:  # it did not come to a conversation
-                self._ledger.add(name, Result(Outcome.FAILED, str(said.get("msg", "and no message"))), dry=dry)
+        whole = dict(result.result)
+        found = [_result(said, dry=bool(result.task.check_mode)) for said in whole.get("results", [whole])]
+        if failed and not any(each and each.outcome not in AS_DESIRED for each in found):
+            # It did not come to a conversation, or no_log hides it: that it failed is no part of what callbacks see.
+            found = [Result(Outcome.FAILED, str(whole.get("msg") or whole.get("censored") or "see above"))]
+        for each in filter(None, found):
+            self._add(result, each)
         return True
+
+    def _add(self, result: Any, found: Result) -> None:
+        self._collected.add(result.host.get_name(), found, of=_asked(result.task), dry=bool(result.task.check_mode))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if not self._ours:
             return
         for name, result in self._others.items():
-            known = self._ledger.results.get(name)
+            known = self._collected.results.get(name)
             failed = known is not None and known.outcome is Outcome.FAILED
             if stats.summarize(name)["failures"] and not failed:  # not rescued, and nothing that was said already
-                self._ledger.add(name, result)
-        results = self._ledger.results
+                self._collected.add(name, result, of="others")
+        results = self._collected.results
         # SystemExit is no Exception, so Ansible passes it on, and ends with it.
         if not results:
             self._display.error(
@@ -112,18 +117,29 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             )
             raise SystemExit(Outcome.FAILED.code)
         self._display.display("\n" + "\n".join(table(results)))
-        if code := self._write(results) or exit_code(each.outcome for each in results.values()):
+        code = exit_code(each.outcome for each in results.values())
+        try:
+            write(results, {"json": self.get_option("report_json"), "junit": self.get_option("report_junit")})
+        except ReportError as error:
+            self._display.error(str(error))
+            code = Outcome.FAILED.code
+        if code:
             raise SystemExit(code)
 
-    def _write(self, results: Results) -> int:
-        """Write the reports that are asked for; the exit code of a failure, or 0."""
-        paths = {"json": self.get_option("report_json"), "junit": self.get_option("report_junit")}
-        for path, text in files(results, paths):
-            try:
-                Path(path).write_text(text, encoding="utf-8")
-            except OSError as error:
-                self._display.error(
-                    f"The report cannot be written to {path}: {error.strerror}. Name a file that can be."
-                )
-                return Outcome.FAILED.code
-        return 0
+
+def _asked(task: Any) -> Hashable:
+    """What a task is about. All of the builder is one thing, whichever task it is that asks first and does it then."""
+    action = str(task.resolved_action)
+    return action if action == f"{_OURS}linux_builder" else task._uuid
+
+
+def _result(said: Mapping[str, Any], dry: bool) -> Result | None:
+    """What a task, or one item of its loop, came to; None for an item that was skipped."""
+    if "outcome" in said:
+        return Result(Outcome.named(said["outcome"]), said["remark"])
+    if said.get("failed"):  # it did not come to a conversation
+        return Result(Outcome.FAILED, str(said.get("msg") or "and no message"))
+    if "censored" in said:  # no_log
+        outcome = Outcome.WOULD_CHANGE if dry else Outcome.CHANGED
+        return Result(outcome if said.get("changed") else Outcome.CONVERGED)
+    return None

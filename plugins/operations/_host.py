@@ -26,11 +26,22 @@ from pyinfra.api.state import State, StateStage
 from ..plugin_utils.controller import sudo_wants_a_password, who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
-from ..plugin_utils.report import Ledger, Result
+from ..plugin_utils.report import Collected, Result
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
 
 STILL_AT_IT = 5
+_SOCKET_OPTIONS = {
+    "TCP_NODELAY": 1,  # Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (§2.8)
+    # A Mac that fell asleep over a change refuses nothing, it is only silent: noticed after some 75 seconds, as with ssh's
+    # ServerAliveInterval. TCP_KEEPALIVE is macOS's name for TCP_KEEPIDLE; TCP_USER_TIMEOUT is Linux's, in milliseconds, for
+    # a Mac that fell asleep before it had received all.
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPALIVE": 15,
+    "TCP_KEEPINTVL": 15,
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 75_000,
+}
 
 _SESSIONS: dict[
     str, dict[int, tuple[Session, Result, bool]]
@@ -39,18 +50,18 @@ _SESSIONS: dict[
 
 def collected() -> dict[str, Result]:
     """How it stands with each host of this run, all its operations together, for whoever reports on the whole fleet."""
-    ledger = Ledger()
+    together = Collected()
     for name, sessions in _SESSIONS.items():
-        for _session, result, dry in sorted(sessions.values(), key=lambda each: not each[2]):
-            ledger.add(name, result, dry=dry)
-    return ledger.results
+        for session, result, dry in sorted(sessions.values(), key=lambda each: not each[2]):
+            together.add(name, result, of=tuple(each.title for each in session.resources), dry=dry)
+    return together.results
 
 
 def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
     """A session that has asked its Mac, in one round trip; or that has failed, and says why."""
     session = Session(resources, who("pyinfra"), wrong)
     with confined(host, session):
-        _without_delay(host)
+        _set_socket_options(host)
         for script in session.converge(dry=True):
             _carry(host, session, script.text, script.limit)
     return session
@@ -202,11 +213,14 @@ def _connected(host: Host) -> bool:
     return transport is None or transport.is_active()
 
 
-def _without_delay(host: Host) -> None:
-    """Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (`facts/pyinfra §2.8`)."""
+def _set_socket_options(host: Host) -> None:
+    """Those that the controller's system has, where the connection is a socket of its own (through a ProxyJump it is not)."""
     transport = _transport(host)
     if transport is not None and isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _SOCKET_OPTIONS.items():
+            if hasattr(socket, name):
+                transport.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def converge(kind: type[Resource], **parameters: Any) -> Generator[PyinfraCommand, None, None]:

@@ -33,6 +33,9 @@ class Outcome(Enum):
         return next(each for each in cls if each.word == word)
 
 
+AS_DESIRED = (Outcome.CONVERGED, Outcome.CHANGED, Outcome.WOULD_CHANGE)
+"""Those that are no failure of a task's: as desired, or in a dry run on the way there."""
+
 WORST_FIRST = (1, 6, 4, 3, 5, 2, 0)
 
 

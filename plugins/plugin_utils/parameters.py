@@ -59,7 +59,7 @@ def by_itself(
         try:
             return (RootOnMac(), resource(**read)), ()
         except ValueError as error:  # what only shows when they are put together
-            wrong = [WrongVariable(resource.__name__, read, str(error))]
+            wrong = [WrongVariable("parameters", ", ".join(read), str(error))]
     return (), tuple(wrong)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
 from xml.etree import ElementTree
 
 from .outcome import WORST_FIRST, Outcome, exit_code
@@ -26,33 +28,52 @@ Results = Mapping[str, Result]
 """By the names of the Macs."""
 
 
-def files(results: Results, paths: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    """(path, text) of the reports that are asked for: `paths` has "json" and "junit", each with a path or nothing."""
+class ReportError(Exception):
+    """A report was not written. The text says which, why, and what to do."""
+
+
+def write(results: Results, paths: Mapping[str, str | None]) -> None:
+    """Write the reports that are asked for: `paths` has "json" and "junit", each with a path or nothing.
+
+    Raises ReportError.
+    """
     for kind, written in (("json", as_json), ("junit", as_junit)):
         if path := paths.get(kind):
-            yield path, written(results)
+            try:
+                Path(path).write_text(written(results), encoding="utf-8")
+            except OSError as error:
+                raise ReportError(
+                    f"The report cannot be written to {path}: {error.strerror}. Name a file that can be."
+                ) from error
 
 
-class Ledger:
+class Collected:
     """The results of several tasks or operations, put together by Mac."""
 
     def __init__(self) -> None:
-        self.results: dict[str, Result] = {}
-        self._dry: set[str] = set()
+        self._found: dict[
+            str, dict[Hashable, tuple[Result, bool]]
+        ] = {}  # by Mac and by what was asked: and whether dry
 
-    def add(self, name: str, result: Result, *, dry: bool = False) -> None:
-        """One more. What was really done replaces what a dry run said would be; else the worse counts, and all is told."""
-        former = self.results.get(name)
-        if former is None or (name in self._dry and not dry):
-            self.results[name] = result
+    def add(self, name: str, result: Result, *, of: Hashable, dry: bool = False) -> None:
+        """One more. What was really done replaces what a dry run `of` the same said would be; else the worse counts, and
+        all is told.
+        """
+        found = self._found.setdefault(name, {})
+        former, was_dry = found.get(of, (None, False))
+        if former is None or (was_dry and not dry):
+            found[of] = result, dry
         else:
-            remarks = dict.fromkeys((*former.remark.splitlines(), *result.remark.splitlines()))
-            worst = min(former.outcome, result.outcome, key=_rank)
-            self.results[name] = Result(worst, "\n".join(remarks))
-        if dry:
-            self._dry.add(name)
-        else:
-            self._dry.discard(name)
+            found[of] = _both(former, result), was_dry and dry
+
+    @property
+    def results(self) -> dict[str, Result]:
+        return {name: reduce(_both, (each for each, _dry in found.values())) for name, found in self._found.items()}
+
+
+def _both(one: Result, other: Result) -> Result:
+    remarks = dict.fromkeys((*one.remark.splitlines(), *other.remark.splitlines()))
+    return Result(min(one.outcome, other.outcome, key=_rank), "\n".join(remarks))
 
 
 def _rank(outcome: Outcome) -> tuple[int, bool]:

@@ -42,7 +42,10 @@ class WrongVariable:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.name} = {self.value!r}: {self.problem}"
+        seen = repr(self.value)
+        if isinstance(self.value, Mapping):  # the names alone: its values may be secrets
+            seen = f"{{{', '.join(f'{name!r}: …' for name in self.value)}}}"
+        return f"{self.name} = {seen}: {self.problem}"
 
 
 def _choice(*words: str) -> Callable[[Any], str]:
@@ -255,6 +258,8 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 DEFAULTS: Mapping[str, Any] = {variable.name: variable.default for variable in VARIABLES}
+
+READERS: Mapping[str, Callable[[Any], Any]] = {variable.name: variable.read for variable in VARIABLES}
 
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import REPOSITORY, Ansible, Run, writes_since
+from .harness import REPOSITORY, Ansible, Run, read_run, writes_since
 
 MACHINES = "/etc/nix/machines"
 LABEL = "org.builderfleet.linux-builder"
@@ -154,6 +154,31 @@ def test_a_tag_does_its_phase_alone(converged: SimulatedMac, ansible: Ansible) -
     assert len(converged.commands()) - commands == 2, "one command a role"
 
 
+def test_a_tag_on_the_role_runs_its_one_task(converged: SimulatedMac, ansible: Ansible, tmp_path: Path) -> None:
+    play = {
+        "hosts": "macs",
+        "gather_facts": False,
+        "become": True,
+        "roles": [{"role": "builderfleet.macos.linux_builder", "tags": ["mac"]}],
+    }
+    (tmp_path / "tagged.yml").write_text(json.dumps([play]))
+    ansible.write_inventory([converged])
+    for arguments in ([], ["--tags", "mac"], ["--tags", "mac,linux_builder_ssh", "--check"]):
+        commands = len(converged.commands())
+        run = ansible.execute([*ansible.playbook("rollout")[:-1], str(tmp_path / "tagged.yml"), *arguments])
+        assert run.outcome == "converged", run.output
+        assert len(converged.commands()) - commands <= (2 if "--check" in arguments else 1), run.output
+
+
+def test_a_part_of_it_is_not_taken_back(converged: SimulatedMac, ansible: Ansible) -> None:
+    """What is taken back is so in an order of its own, and the ledger goes last."""
+    mark = converged.mark()
+    for arguments in (["--tags", "linux_builder_cleanup"], ["--skip-tags", "linux_builder_machine"]):
+        run = roles(ansible, converged, *arguments, linux_builder_state="absent")
+        assert run.code == 1 and "takes all of it back, in an order of its own" in run.output, run.output
+    assert writes_since(converged, mark) == []
+
+
 def test_a_wrong_variable_is_refused_by_the_role(converged: SimulatedMac, ansible: Ansible) -> None:
     commands = len(converged.commands())
     run = roles(ansible, converged, linux_builder_cores="four")
@@ -233,9 +258,15 @@ def test_nobody_to_ask_is_a_failure(ansible: Ansible) -> None:
         assert run.code == 1 and "No Mac was asked anything" in run.output, run.output
 
 
-def test_without_the_callback_drift_says_what_is_missing(converged: SimulatedMac, ansible: Ansible) -> None:
+@pytest.mark.parametrize("playbook", ["rollout", "drift", "doctor", "remove", "rotate_keys"])
+def test_without_the_callback_nothing_is_done(playbook: str, converged: SimulatedMac, ansible: Ansible) -> None:
     ansible.write_inventory([converged])
-    run = ansible.execute(ansible.playbook("drift"), environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit"})
+    commands = len(converged.commands())
+    run = ansible.execute(
+        ansible.playbook(playbook, "-e", "confirm=remove"),
+        environment={"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit"},
+    )
+    assert len(converged.commands()) == commands
     assert run.code != 0 and "Set ANSIBLE_CALLBACKS_ENABLED=builderfleet.macos.outcomes" in run.output, run.output
 
 
@@ -320,5 +351,6 @@ def test_the_installed_collection_rolls_out(lab: Lab, ansible: Ansible, converge
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0 and f"installed  changed  {REGISTER}" in done.stdout, done.stdout + done.stderr
+    run = read_run(done.returncode, done.stdout)
+    assert (run.outcome, run.code) == ("changed", 0) and REGISTER in run.changes, done.stdout + done.stderr
     mac.stop()

@@ -87,6 +87,18 @@ def test_the_mac_that_is_well_has_its_builder_and_nothing_was_written_on_the_oth
     assert all(fleet.macs[name].read("/etc/nix/machines") == b"" for name in ("rubbish", "no-sudo", "locked"))
 
 
+def test_a_dry_run_says_the_same_of_those_that_cannot_be_asked(fleet: Fleet) -> None:
+    run = fleet.door.run(*fleet.macs.values(), dry=True)
+    assert run.outcomes == {
+        "well": "converged",
+        "asleep": "unreachable",
+        "rubbish": "failed",
+        "no-sudo": "failed",
+        "locked": "would change",
+    }, run.output
+    assert run.code == 1
+
+
 def test_a_mac_that_was_asleep_is_done_by_the_next_run(fleet: Fleet) -> None:
     mac = fleet.macs["asleep"]
     mac.wake()

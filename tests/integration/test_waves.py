@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +23,7 @@ import yaml
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import Ansible, Pyinfra, Run, read_run
+from .harness import Ansible, FrontEnd, Pyinfra, Run, read_run
 from .test_fleet import HOLD_THE_LOCK, free
 
 ABSENT: dict[str, Any] = {"linux_builder_state": "absent"}
@@ -133,12 +134,12 @@ def test_a_wave_that_fails_is_the_last(fleet: Fleet) -> None:
     assert again.outcomes[fleet.canary.name] == "converged"
 
 
-def _act_when(command: Sequence[str], ansible: Ansible, said: str, act: Callable[[subprocess.Popen[str]], None]) -> Run:
+def _act_when(command: Sequence[str], door: FrontEnd, said: str, act: Callable[[subprocess.Popen[str]], None]) -> Run:
     """Run a command, and do something at the moment when it says something."""
     run = subprocess.Popen(
         command,
         cwd=Path(__file__).parents[2],
-        env=ansible.environment(),
+        env=door.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -180,6 +181,26 @@ def test_a_mac_that_goes_away_in_the_middle_of_its_change(fleet: Fleet) -> None:
     gone.power_on()
     again = fleet.run()
     assert again.code == 0 and again.outcomes[gone.name] == "changed", again.output
+
+
+def test_a_lid_that_is_closed_in_the_middle_of_a_change(fleet: Fleet, pyinfra: Pyinfra) -> None:
+    """Nothing comes back and nothing is refused: only that nobody answers for a minute shows it, through either front end."""
+    first, second = fleet.others[:2]
+    for mac in (first, second):
+        mac.run(HOLD_THE_LOCK)
+    pyinfra.write_inventory([first], ABSENT)
+
+    def run_until_the_lid_is_closed(mac: SimulatedMac, door: FrontEnd, command: Sequence[str]) -> Run:
+        return _act_when(command, door, f"[{mac.name}] {CHANGE}", lambda run: mac.sleep())
+
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(run_until_the_lid_is_closed, first, pyinfra, pyinfra.command(dry=False))
+        alone = [*fleet.command(), "--limit", second.name]
+        other = pool.submit(run_until_the_lid_is_closed, second, fleet.ansible, alone)
+    for mac, run in ((first, one.result()), (second, other.result())):
+        mac.wake()
+        free(mac)
+        assert (run.outcome, run.code) == ("unreachable", 5), run.output
 
 
 def test_an_interrupted_rollout_goes_on_where_it_was(fleet: Fleet) -> None:

@@ -73,3 +73,12 @@ def test_what_is_wrong_is_said(resource: type[Resource], given: dict[str, Any], 
     text = "\n".join(map(str, wrong))
     for words in said:
         assert words in text
+
+
+@pytest.mark.parametrize(
+    "given", [{"label": "a b", "program_arguments": ["/x"]}, {"label": "x", "program_arguments": True}]
+)
+@pytest.mark.parametrize("environment", [{"TOKEN": "s3cret"}, {"TOKEN": "s3cret", "FLAG": True}])
+def test_what_may_be_secret_is_not_said(given: dict[str, Any], environment: dict[str, Any]) -> None:
+    _, wrong = by_itself(LaunchdDaemon, {**given, "environment": environment})
+    assert wrong and "s3cret" not in "\n".join(map(str, wrong))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from builderfleet.plugin_utils.outcome import Outcome
-from builderfleet.plugin_utils.report import Ledger, Result, as_json, as_junit, not_connected, table
+from builderfleet.plugin_utils.report import Collected, Result, as_json, as_junit, not_connected, table
 
 RESULTS = {
     "anna": Result(Outcome.CONVERGED),
@@ -65,6 +65,7 @@ def test_a_mac_that_refuses_is_not_asleep(reason: str, outcome: Outcome) -> None
     assert not_connected(reason) == Result(outcome, reason)
 
 
+PERSON = Result(Outcome.NEEDS_PERSON, "it is off. Switch it on")
 WOULD, DONE = Result(Outcome.WOULD_CHANGE, "a\nb"), Result(Outcome.CHANGED, "a\nb")
 
 
@@ -79,10 +80,18 @@ WOULD, DONE = Result(Outcome.WOULD_CHANGE, "a\nb"), Result(Outcome.CHANGED, "a\n
         ([(Result(Outcome.CONVERGED), False), (DONE, False)], DONE),
         ([(DONE, False), (Result(Outcome.LOCKED, "anna"), False)], Result(Outcome.LOCKED, "a\nb\nanna")),
         ([(DONE, False), (DONE, False)], DONE),
+        ([(PERSON, False), (Result(Outcome.CONVERGED), True), (Result(Outcome.CONVERGED), False)], PERSON),
     ],
 )
 def test_the_results_of_several_tasks(said: list[tuple[Result, bool]], result: Result) -> None:
-    ledger = Ledger()
+    collected = Collected()
     for each, dry in said:
-        ledger.add("mac", each, dry=dry)
-    assert ledger.results == {"mac": result}
+        collected.add("mac", each, of="it", dry=dry)
+    assert collected.results == {"mac": result}
+
+
+def test_what_was_done_replaces_what_a_dry_run_said_of_the_same_and_of_nothing_else() -> None:
+    collected = Collected()
+    for each, of, dry in [(PERSON, "one", True), (WOULD, "other", True), (DONE, "other", False)]:
+        collected.add("mac", each, of=of, dry=dry)
+    assert collected.results == {"mac": Result(Outcome.NEEDS_PERSON, "it is off. Switch it on\na\nb")}

@@ -18,9 +18,7 @@ from builderfleet.plugin_utils.size import Size
 from tests.unit.answers import APPLE_SILICON, INTEL, Case, Person, World, answers, loaded
 
 LABEL = "org.builderfleet.linux-builder"
-WANTED = MacRequirements(
-    label=LABEL, port=31422, cores=4, memory=Size.parse("6GiB"), nixpkgs_release="25.11", installer_sha256="5e" * 32
-)
+WANTED = MacRequirements(label=LABEL, port=31422, cores=4, memory=Size.parse("6GiB"), nixpkgs_release="25.11")
 UNWANTED = MacRequirements(label=LABEL, port=31422, present=False)
 NIX: World = {NixVersion(): "nix (Nix) 2.35.2"}
 
@@ -103,21 +101,9 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 
 @pytest.mark.parametrize(("release", "count"), [("25.11", 0), ("26.05", 0), ("26.11", 1), ("", 1)])
 def test_an_intel_mac_wants_a_nixpkgs_that_knows_it(release: str, count: int) -> None:
-    said = refused(replace(WANTED, nixpkgs_release=release), INTEL, NIX)
+    said = refused(replace(WANTED, nixpkgs_release=release), INTEL)
     assert len(said) == count
     assert all("nixpkgs dropped after 26.05" in each for each in said)
-
-
-def test_an_intel_mac_without_nix_gets_none() -> None:
-    (text,) = refused(WANTED, INTEL)
-    assert "for Apple silicon" in text
-
-
-def test_no_installer_without_a_hash() -> None:
-    without = replace(WANTED, installer_sha256="")
-    (text,) = refused(without, APPLE_SILICON)
-    assert text.startswith("nix_installer_sha256 = '': this Mac has no Nix")
-    assert refused(without, APPLE_SILICON, NIX) == []
 
 
 @pytest.mark.parametrize("requirements", [WANTED, UNWANTED])

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from builderfleet.plugin_utils import shell
@@ -26,7 +28,7 @@ from builderfleet.plugin_utils.resources.nix_installation import (
     plist_of,
 )
 
-from tests.unit.answers import APPLE_SILICON, THERE, Case, Person, World, directory, file, loaded, receipt
+from tests.unit.answers import APPLE_SILICON, THERE, Case, Person, World, answers, directory, file, loaded, receipt
 from tests.unit.sandbox import Sandbox
 
 PROGRAM = (
@@ -142,6 +144,34 @@ def test_what_it_says(case: Case) -> None:
     case.check()
 
 
+def refused(wanted: NixInstallation, world: World) -> list[str]:
+    return [str(each) for each in wanted.refusals(answers(wanted, world))]
+
+
+def test_a_mac_on_which_no_nix_can_be_installed() -> None:
+    intel: World = {Mac(): replace(APPLE_SILICON, apple_silicon=False)}
+    (text,) = refused(WANTED, intel)
+    assert text.startswith("nix_state = 'present': this Intel Mac has no Nix") and "for Apple silicon" in text
+    (text,) = refused(replace(WANTED, sha256=""), {})
+    assert text.startswith("nix_installer_sha256 = '': this Mac has no Nix")
+    assert refused(WANTED, {}) == []
+    for wanted, world in ((WANTED, intel | INSTALLED), (replace(WANTED, sha256=""), INSTALLED), (UNWANTED, intel)):
+        assert refused(wanted, world) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"version": "banana"}, "version: it is a version such as 2.35.2, saw 'banana'"),
+        ({"sha256": "xyz"}, "sha256: it is 64 hexadecimal digits in lower case, saw 'xyz'"),
+        ({"source": "ftp://x y"}, "source: it is an http"),
+    ],
+)
+def test_what_no_installer_can_be_had_by_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        replace(WANTED, **wrong)
+
+
 # --- really done ---------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +216,7 @@ def test_a_directory_above_that_was_there_is_nothing_to_remember(mac: Sandbox) -
     assert not (mac / LEDGER.path).exists()
 
 
-@pytest.mark.parametrize("source", ["/var/installer", "https://example.org/$(touch /touched)`x`?a=$HOME&b"])
+@pytest.mark.parametrize("source", ["/var/installer", "https://example.org/$(touch$IFS/touched)`x`?a=$HOME&b"])
 def test_nothing_of_an_installer_that_is_not_the_pinned_one_runs(mac: Sandbox, source: str) -> None:
     mac.double("/usr/bin/curl", 'while [ "$1" != --output ]; do shift; done; echo other > "$2"; echo "$3" > /url')
     (mac / "/var/installer").write_text(PROGRAM.replace("mkdir", "mkfile"))

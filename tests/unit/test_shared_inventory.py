@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builderfleet.plugin_utils.variables import values
 from builderfleet.shared_inventory import InventoryError, load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -140,6 +142,30 @@ def test_a_vault_without_its_password_says_so(tricky: Path, monkeypatch: pytest.
     monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
     with pytest.raises(InventoryError, match=r"(?i)vault"):
         load([str(tricky)])
+
+
+def test_what_ansible_would_never_render_here_is_left_out(fleet: Path) -> None:
+    (fleet.parent / "group_vars/macs.yml").write_text(
+        "bought: 2026-11-01\nfact: '{{ ansible_facts.hostname }}'\n"
+        "other: '{{ hostvars[\"studio-2\"].inventory_hostname }}'\n"
+    )
+    variables = load([str(fleet)])[0].variables
+    assert (variables["bought"], variables["other"]) == (datetime.date(2026, 11, 1), "studio-2")
+    assert "fact" not in variables
+
+
+@pytest.mark.parametrize("name", ["linux_builder_cores", "ansible_user"])
+def test_what_is_needed_and_cannot_be_rendered_is_named(fleet: Path, name: str) -> None:
+    (fleet.parent / "host_vars").mkdir()
+    (fleet.parent / "host_vars/studio-1.yml").write_text(f"{name}: '{{{{ missing }}}}'\n")
+    with pytest.raises(InventoryError, match=rf"studio-1: {name}: .*missing"):
+        load([str(fleet)])
+
+
+def test_a_date_is_refused_by_its_name(fleet: Path) -> None:
+    (fleet.parent / "group_vars/macs.yml").write_text("linux_builder_key_rotation: 2026-11-01\n")
+    _, (wrong,) = values(load([str(fleet)])[0].variables)
+    assert "linux_builder_key_rotation = datetime.date(2026, 11, 1): " in str(wrong) and "in quotes" in str(wrong)
 
 
 def test_a_pattern_that_names_nobody_is_nobody(tricky: Path) -> None:

@@ -40,14 +40,20 @@ def desired(
     Of `phases` alone, where some are named; what a Mac must be is asked in any case.
     """
     value, wrong = values(given)
-    wrong = wrong or tuple(_contradictions(value)) or tuple(_unknown(phases))
+    wrong = wrong or tuple(_contradictions(value)) or tuple(_impossible(phases, value["linux_builder_state"]))
     if wrong:
         return (), wrong
     phased = _present(value) if value["linux_builder_state"] == "present" else _absent(value)
     return tuple(resource for phase, resource in phased if not phase or phase in phases), ()
 
 
-def _unknown(phases: Collection[str]) -> Iterator[WrongVariable]:
+def _impossible(phases: Collection[str], state: str) -> Iterator[WrongVariable]:
+    if state == "absent" and not set(PHASES) <= set(phases):
+        yield WrongVariable(
+            "phases",
+            ", ".join(phases),
+            "linux_builder_state: absent takes all of it back, in an order of its own: leave phases out, and their tags",
+        )
     for phase in phases:
         if phase not in PHASES:
             yield WrongVariable("phases", phase, f"there is no such phase; they are {', '.join(PHASES)}")
@@ -91,7 +97,6 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             port=value["linux_builder_port"],
             label=LABEL,
             nixpkgs_release=value["linux_builder_nixpkgs_release"],
-            installer_sha256=value["nix_installer_sha256"],
         ),
     )
     yield "nix", _nix(value)

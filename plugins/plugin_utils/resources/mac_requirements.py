@@ -11,7 +11,6 @@ from ..asking import Answers, Question
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac, MacFacts
 from ..questions.network import Listeners
-from ..questions.nix import NixVersion
 from ..resource import Blocked, Refused, Step
 from ..size import Size
 
@@ -72,7 +71,6 @@ class MacRequirements:
     cores: int = 1
     memory: Size | None = None
     nixpkgs_release: str = ""
-    installer_sha256: str = ""
     present: bool = True
 
     @property
@@ -80,7 +78,7 @@ class MacRequirements:
         return "Mac"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (Mac(), NixVersion(), LaunchdJob(self.label), Listeners(self.port))
+        yield from (Mac(), LaunchdJob(self.label), Listeners(self.port))
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """What is wrong with the desired state for this Mac. Raises Unknown."""
@@ -90,8 +88,6 @@ class MacRequirements:
             return
         yield from self._of_the_mac(mac)
         yield from self._of_the_size(mac)
-        if not answers[NixVersion()]:
-            yield from self._of_the_installer(mac)
 
     def _of_the_mac(self, mac: MacFacts) -> Iterator[Refused]:
         if mac.version < OLDEST_MACOS:
@@ -132,22 +128,6 @@ class MacRequirements:
         if self.cores > mac.cores:
             yield Refused(
                 "linux_builder_cores", self.cores, f"this Mac has {mac.cores} cores", f"Take at most {mac.cores}"
-            )
-
-    def _of_the_installer(self, mac: MacFacts) -> Iterator[Refused]:
-        if not mac.apple_silicon:
-            yield Refused(
-                "nix_state",
-                "present",
-                "this Intel Mac has no Nix, and the installer that builderfleet uses is for Apple silicon",
-                "Install Nix on it by another way (a release before 2.36); builderfleet adopts it",
-            )
-        elif not self.installer_sha256:
-            yield Refused(
-                "nix_installer_sha256",
-                "",
-                "this Mac has no Nix, and no installer is run whose hash is not pinned",
-                "Set it to the SHA-256 of the installer, from the SHA256SUMS of its release",
             )
 
     def changes(self, answers: Answers) -> Iterator[Step]:

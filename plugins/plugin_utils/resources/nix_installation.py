@@ -21,9 +21,9 @@ from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
 from ..questions.nix import NIX, NixVersion
-from ..resource import INTERNAL, Blocked, Change, Step
+from ..resource import INTERNAL, Blocked, Change, Refused, Step
 from ..shell import STATE_DIRECTORY, quote
-from ..variables import DEFAULTS
+from ..variables import DEFAULTS, READERS
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
@@ -46,6 +46,11 @@ FULL_DISK_ACCESS = (
     "by MDM a PPPC profile that grants SystemPolicyAllFiles to /usr/libexec/sshd-keygen-wrapper"
 )
 
+_VARIABLES = {
+    "version": "nix_installer_version",
+    "source": "nix_installer_source",
+    "sha256": "nix_installer_sha256",
+}  # by parameter: the variable that is the same, and is read the same
 AT_THE_NEXT_START = (
     f"macOS has not made /nix, though {SYNTHETIC.path} asks for it, and will when it starts",
     "Restart this Mac, and run again",
@@ -71,6 +76,13 @@ class NixInstallation:
     present: bool = True
     after_builder: bool = field(default=False, metadata=INTERNAL)  # the same run takes the builder back first
 
+    def __post_init__(self) -> None:
+        for name, variable in _VARIABLES.items():
+            try:
+                READERS[variable](getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}, saw {getattr(self, name)!r}") from error
+
     @property
     def title(self) -> str:
         return "Nix"
@@ -80,6 +92,26 @@ class NixInstallation:
         yield from (SYNTHETIC, FSTAB, LEDGER, PARENT, BEGUN, BUILDER)
         for label in _JOBS:
             yield plist_of(label)
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """Of a Mac that has no Nix, and on which there can be none. Raises Unknown."""
+        mac = answers[Mac()]
+        if mac.kernel != "Darwin" or not self.present or answers[NixVersion()]:
+            return
+        if not mac.apple_silicon:
+            yield Refused(
+                "nix_state",
+                "present",
+                "this Intel Mac has no Nix, and the installer that builderfleet uses is for Apple silicon",
+                "Install Nix on it by another way (a release before 2.36); builderfleet adopts it",
+            )
+        elif not self.sha256:
+            yield Refused(
+                "nix_installer_sha256",
+                "",
+                "this Mac has no Nix, and no installer is run whose hash is not pinned",
+                "Set it to the SHA-256 of the installer, from the SHA256SUMS of its release",
+            )
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         try:
