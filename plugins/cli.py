@@ -53,9 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the return value is its exit code."""
     parser = Parser("builderfleet", description=_ALL, epilog=_CODES)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("rollout", help=_ABOUT, description=f"{_ABOUT} All arguments are pyinfra's.", epilog=_CODES)
     commands.add_parser(
-        "doctor", help=_DOCTOR, description=f"{_DOCTOR} Arguments: INVENTORY, and pyinfra's.", epilog=_CODES
+        "rollout",
+        usage="builderfleet rollout INVENTORY DEPLOY [--dry] [--limit GROUP] [pyinfra's options]",
+        help=_ABOUT,
+        description=f"{_ABOUT} It does not ask before it changes the Macs, and makes no waves: look with --dry first.",
+        epilog=_CODES,
+    )
+    commands.add_parser(
+        "doctor",
+        usage="builderfleet doctor INVENTORY [--dry] [--limit GROUP] [pyinfra's options]",
+        help=_DOCTOR,
+        description=f"{_DOCTOR} With --dry no build is made.",
+        epilog=_CODES,
     )
     for name, module in (("enroll", enroll), ("pin", pin)):
         command = commands.add_parser(name, help=module.ABOUT, description=module.ABOUT, epilog=_CODES)
@@ -99,7 +109,11 @@ def rollout(arguments: Sequence[str]) -> int:
     if not results:
         if status == 0 and {"--help", "--version", "--support"} & set(arguments):
             return 0
-        print("No Mac was asked anything: wanted Macs in the inventory and a deploy, see above.", file=sys.stderr)
+        print(
+            "No Mac was asked anything: wanted a deploy, and hosts in the group macs of the inventory that --limit leaves; "
+            "saw none, or see above.",
+            file=sys.stderr,
+        )
         return Outcome.FAILED.code  # also where pyinfra says 2, which is drift here
     print("\n" + "\n".join(table(results)))
     paths = {kind: os.environ.get(f"BUILDERFLEET_REPORT_{kind.upper()}") for kind in ("json", "junit")}

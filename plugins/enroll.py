@@ -251,12 +251,15 @@ def ask(destination: Sequence[str]) -> Answers:
         if done.returncode == 255 and _AWAY.search(errors):
             raise Refusal(errors, Outcome.UNREACHABLE) from error
         if done.returncode == 255:
-            raise Refusal(f"{errors or 'ssh gave no reason'}\nsee that `{_by_hand(given, host)}` works") from error
+            raise Refusal(
+                f"{errors or 'ssh gave no reason'}\nsee that "
+                f"`{_by_hand(given, host)}` works: with a key (ssh-copy-id), and a host key that was accepted by hand once"
+            ) from error
         raise Refusal(f"{error}; ssh ended with status {done.returncode}\n{errors}".rstrip()) from error
 
 
 def _by_hand(given: Sequence[str], host: str) -> str:
-    return shlex.join(["ssh", *given, host, "true"])
+    return shlex.join(["ssh", "-o", "BatchMode=yes", *given, host, "true"])
 
 
 def _described(mac: MacFacts) -> str:

@@ -113,7 +113,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         # SystemExit is no Exception, so Ansible passes it on, and ends with it.
         if not results:
             self._display.error(
-                "No Mac was asked anything: wanted hosts in the group macs of the inventory, and saw none."
+                "No Mac was asked anything: wanted hosts in the group macs of the inventory that --limit leaves, and saw none."
             )
             raise SystemExit(Outcome.FAILED.code)
         self._display.display("\n" + "\n".join(table(results)))

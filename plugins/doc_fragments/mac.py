@@ -11,8 +11,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
 requirements:
-  - macOS 14 or later on the target, and nothing else there; no Python
-  - root on the target (C(become=true))
+  - macOS 14 or later on the Mac, and nothing else there, no Python either
+  - root on the Mac (C(become=true))
 notes:
   - This is an action, so it always runs on the controller; its scripts go to the Mac's own shell over the connection.
   - A Mac that is as desired costs one command over the connection, and nothing is written on it.
@@ -40,7 +40,8 @@ attributes:
 options:
   state:
     description:
-      - C(absent) removes it, and puts back what was there before.
+      - C(absent) removes it, and puts back what was there before. Of Nix that is an uninstallation which DELETES ITS STORE; of
+        the builder VM its disk goes as well.
     type: str
     choices: [present, absent]
     default: present

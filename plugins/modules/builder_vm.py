@@ -10,7 +10,7 @@ module: builder_vm
 short_description: Realises the builder VM for Nix on a Mac
 version_added: 0.1.0
 description:
-  - Realises nixpkgs' C(darwin.linux-builder) with the host's settings made to measure, and writes its start script, which
+  - Realises nixpkgs' C(darwin.linux-builder) with these cores, memory, disk and port, and writes its start script, which
     M(builderfleet.macos.launchd_daemon) runs.
   - The private key of its client is never put into the Nix store, and it listens on 127.0.0.1 only.
 author:
@@ -46,7 +46,7 @@ options:
   port:
     description:
       - >-
-        Of 127.0.0.1, for its sshd.
+        The port of 127.0.0.1 on which its sshd is reached.
     type: int
     default: 31422
   key:
@@ -58,7 +58,7 @@ options:
   label:
     description:
       - >-
-        Of the launchd daemon that runs it.
+        The label of the launchd daemon that runs it.
     type: str
     default: org.builderfleet.linux-builder
   alias:

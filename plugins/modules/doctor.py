@@ -61,10 +61,10 @@ outcome:
   description: How it ended on this Mac.
   returned: always
   type: str
-  choices: [converged, changed, failed, would change, reboot needed, needs a person, locked]
-  sample: changed
+  choices: [converged, failed, needs a person, locked]
+  sample: needs a person
 changes:
-  description: What was changed or, in check mode, what would be, a line each.
+  description: The build that was made or, in check mode, would be, a line each; nothing is put right.
   returned: always
   type: list
   elements: str

@@ -70,12 +70,12 @@ options:
   answers_on:
     description:
       - >-
-        A TCP port of 127.0.0.1 on which it greets when it is up.
+        A TCP port of 127.0.0.1 on which it sends something when it is up, as sshd does. That is waited for.
     type: int
   start_limit:
     description:
       - >-
-        Seconds that may take.
+        Seconds to wait until it answers there.
     type: int
     default: 180
 """

@@ -20,7 +20,7 @@ options:
   system:
     description:
       - >-
-        Aarch64-linux or x86_64-linux; none means the Linux that the Mac's own processor runs.
+        The system to build for, C(aarch64-linux) or C(x86_64-linux). Without one: the Linux that the Mac's own processor runs.
     type: str
     default: ""
   stamp:

@@ -32,6 +32,7 @@ options:
         C(absent) uninstalls it and DELETES ITS STORE; it wants linux_builder_state: absent as well. The default is
         C(present).
     type: str
+    choices: [present, absent]
   nix_installer_version:
     description:
       - >-
@@ -64,6 +65,7 @@ options:
         C(absent) takes the builder back, with its VM's disk, and puts back what was there before. Nix stays. The
         default is C(present).
     type: str
+    choices: [present, absent]
   linux_builder_nixpkgs:
     description:
       - >-
@@ -156,6 +158,7 @@ options:
         When a run ends with a real Linux build through the builder: C(after changes), C(always) or C(never). The default is
         C(after changes).
     type: str
+    choices: [after changes, always, never]
 """
 
 EXAMPLES = r"""

@@ -21,7 +21,7 @@ options:
   setting:
     description:
       - >-
-        Its name (C(name) is pyinfra's).
+        The setting's name, such as C(keep-outputs). (C(name) is the task's own.)
     type: str
     required: true
   value:

@@ -26,7 +26,7 @@ options:
   comment:
     description:
       - >-
-        Of the public half.
+        The comment of the public half.
     type: str
     default: builderfleet
 """

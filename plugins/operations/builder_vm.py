@@ -27,16 +27,16 @@ def builder_vm(
     present: bool = True,
 ) -> Generator[PyinfraCommand, None, None]:
     """
-    Realise nixpkgs' ``darwin.linux-builder`` with the host's settings made to measure; launchd_daemon runs it.
+    Realise nixpkgs' ``darwin.linux-builder`` with these cores, memory, disk and port; launchd_daemon runs it.
 
     + nixpkgs: a locked flake reference; none means the one that is pinned here
     + host_key: the line of the guest's public host key; none means the stock builder's
     + cores: processor cores
     + memory: a size such as ``6GiB``
     + disk: the most that its disk may grow to, a size
-    + port: of 127.0.0.1, for its sshd
+    + port: the port of 127.0.0.1 on which its sshd is reached
     + key: path of the client's key pair on the Mac
-    + label: of the launchd daemon that runs it
+    + label: the label of the launchd daemon that runs it
     + alias: the ssh host of the guest, through which it is asked to shut down
     + certificates: path of the CA certificates that the guest trusts
     + present: False removes it with its disk

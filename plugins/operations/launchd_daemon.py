@@ -37,8 +37,8 @@ def launchd_daemon(
     + run_at_load: start it when it is loaded
     + keep_alive: start it again whenever it ends
     + exit_timeout: seconds between SIGTERM and SIGKILL
-    + answers_on: a TCP port of 127.0.0.1 on which it greets when it is up
-    + start_limit: seconds that may take
+    + answers_on: a TCP port of 127.0.0.1 on which it sends something when it is up, as sshd does. That is waited for
+    + start_limit: seconds to wait until it answers there
     + present: False stops and removes it
 
     **Example:**

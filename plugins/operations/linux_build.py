@@ -20,7 +20,7 @@ def linux_build(
     """
     Build a tiny Linux derivation through the Nix daemon, as an ordinary user would.
 
-    + system: aarch64-linux or x86_64-linux; none means the Linux that the Mac's own processor runs
+    + system: the system to build for, `aarch64-linux` or `x86_64-linux`. Without one: the Linux that the Mac's own processor runs
     + stamp: a word; the build is done unless the last one had the same. Without one it is done when nothing has proved the
       builder since builderfleet's last change
 

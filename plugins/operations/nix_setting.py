@@ -21,7 +21,7 @@ def nix_setting(
     """
     Have a setting in effect; the daemon restarts only when its effective value changed.
 
-    + setting: its name (`name` is pyinfra's)
+    + setting: the setting's name, such as `keep-outputs`. (`name` is the task's own.)
     + value: its value, words joined by one space
     + present: False puts back what was there before
 

@@ -22,7 +22,7 @@ def ssh_keypair(
     Have an ed25519 key pair on the Mac, made there, root's alone.
 
     + path: of the private half; the public one is beside it with ``.pub``
-    + comment: of the public half
+    + comment: the comment of the public half
     + present: False removes both
 
     **Example:**

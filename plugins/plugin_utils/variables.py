@@ -48,13 +48,16 @@ class WrongVariable:
         return f"{self.name} = {seen}: {self.problem}"
 
 
-def _choice(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in words:
-            raise ValueError(f"it is one of {', '.join(words)}")
-        return str(value)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Reads one of a few words."""
 
-    return read
+    words: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.words:
+            raise ValueError(f"it is one of {', '.join(self.words)}")
+        return str(value)
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
@@ -128,7 +131,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "nix_state",
         "present",
-        _choice("present", "absent"),
+        Choice(("present", "absent")),
         "`present`: Nix is installed where there is none, and adopted where there is one, of whatever flavour. `absent` "
         "uninstalls it and DELETES ITS STORE; it wants linux_builder_state: absent as well.",
     ),
@@ -163,7 +166,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "linux_builder_state",
         "present",
-        _choice("present", "absent"),
+        Choice(("present", "absent")),
         "`absent` takes the builder back, with its VM's disk, and puts back what was there before. Nix stays.",
     ),
     Variable(
@@ -177,7 +180,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "linux_builder_nixpkgs_release",
         "25.11",
-        _matching(r"(\d\d\.\d\d)?", "a release such as 25.11"),
+        _matching(r"(\d\d\.\d\d)?", 'a release in quotes, such as "25.11": without them YAML makes a number of it'),
         "The release that revision belongs to. Needed for Intel Macs: 26.05 is the last that knows them.",
     ),
     Variable("linux_builder_cores", 4, _whole(1, 64), "Processor cores of the VM."),
@@ -252,7 +255,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "linux_builder_build",
         "after changes",
-        _choice("after changes", "always", "never"),
+        Choice(("after changes", "always", "never")),
         "When a run ends with a real Linux build through the builder: `after changes`, `always` or `never`.",
     ),
 )

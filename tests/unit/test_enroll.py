@@ -262,7 +262,9 @@ def test_a_connection_that_fails(ssh: Ssh, errors: str, outcome: Outcome) -> Non
         ask(["-F", "config", "mac"])
     assert refused.value.outcome is outcome
     assert errors in str(refused.value)
-    assert ("see that `ssh -F config mac true` works" in str(refused.value)) == (outcome is Outcome.FAILED)
+    assert ("see that `ssh -o BatchMode=yes -F config mac true` works" in str(refused.value)) == (
+        outcome is Outcome.FAILED
+    )
 
 
 def test_rubbish_is_no_answer(ssh: Ssh) -> None:

@@ -67,7 +67,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
          f"github:NixOS/nixpkgs/{REVISION[:39]}", f"github:N/n/{REVISION}?x=`id`", f"github:N/n/{REVISION}?x=\"",
          f"github:N/n/{REVISION}?x=$y", f"github:N/n/{REVISION}?x=a b", None, 5],
     ),
-    "linux_builder_nixpkgs_release": ("a release such as 25.11", ["25.5", "unstable", 25.11, None]),
+    "linux_builder_nixpkgs_release": ("a release in quotes, such as", ["25.5", "unstable", 25.11, None]),
     "linux_builder_cores": ("a whole number from 1 to 64", [*WHOLE, 65]),
     "linux_builder_memory": ("size|unit|write", SIZES),
     "linux_builder_disk": ("size|unit|write", SIZES),
