@@ -17,7 +17,7 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import probe_of
 from builderfleet.plugin_utils.resource import Change
-from builderfleet.plugin_utils.resources.linux_builder import KEY
+from builderfleet.plugin_utils.resources.builder_vm import KEY
 from builderfleet.plugin_utils.session import Session
 
 from tests.unit import (

@@ -30,6 +30,9 @@ from ..shell import STATE_DIRECTORY, encode, quote
 from ..size import Size
 from ..variables import DEFAULTS
 
+LABEL = "org.builderfleet.linux-builder"
+ALIAS = "builderfleet"
+KEY = "/etc/nix/builderfleet_ed25519"
 DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
 KEYS = f"{DIRECTORY}/keys"
@@ -95,9 +98,9 @@ class BuilderVm:
     memory: Size = _MEMORY
     disk: Size = _DISK
     port: int = DEFAULTS["linux_builder_port"]
-    key: str = "/etc/nix/builderfleet_ed25519"
-    label: str = "org.builderfleet.linux-builder"
-    alias: str = "builderfleet"
+    key: str = KEY
+    label: str = LABEL
+    alias: str = ALIAS
     host_key: str = DEFAULTS["linux_builder_host_key"]
     certificates: str = DEFAULTS["linux_builder_certificates"]
     present: bool = True

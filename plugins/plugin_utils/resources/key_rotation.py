@@ -20,7 +20,8 @@ from ..questions.file import Found, Kind
 from ..questions.key_pair import KeyPair
 from ..resource import Blocked, Change, Step
 from ..shell import STALE, quote
-from .builder_vm import KNOWN_HOSTS, PUBLIC_KEY, accepted
+from ..variables import DEFAULTS
+from .builder_vm import ALIAS, KEY, KNOWN_HOSTS, PUBLIC_KEY, accepted
 from .ssh_keypair import SshKeypair
 
 LOGIN_LIMIT = 60
@@ -39,10 +40,10 @@ class KeyRotation:
     knows the guest, whose sshd is reached on `port` of 127.0.0.1. It comes after what makes the builder run.
     """
 
-    key: str = "/etc/nix/builderfleet_ed25519"
+    key: str = KEY
     word: str = ""
-    port: int = 31422
-    alias: str = "builderfleet"
+    port: int = DEFAULTS["linux_builder_port"]
+    alias: str = ALIAS
 
     @property
     def title(self) -> str:

@@ -9,7 +9,17 @@ from typing import Any
 
 from ..resource import Resource
 from ..variables import WrongVariable, values
-from .builder_vm import DIRECTORY, KNOWN_HOSTS, WRAPPER, BuilderVm, FormerBuilderVms, NoStateDirectory
+from .builder_vm import (
+    ALIAS,
+    DIRECTORY,
+    KEY,
+    KNOWN_HOSTS,
+    LABEL,
+    WRAPPER,
+    BuilderVm,
+    FormerBuilderVms,
+    NoStateDirectory,
+)
 from .key_rotation import KeyRotation, next_pair
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
@@ -20,13 +30,10 @@ from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
 
-LABEL = "org.builderfleet.linux-builder"
-ALIAS = "builderfleet"
-KEY = "/etc/nix/builderfleet_ed25519"
 LOG = "/var/log/builderfleet-linux-builder.log"
 SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
-
+EXIT_TIMEOUT = 60  # seconds that the guest may take to shut down
 
 PHASES = ("nix", "key", "vm", "daemon", "ssh", "machine", "rotation", "cleanup", "build")
 """The parts of the whole, in their order; Ansible's tags are named after them."""
@@ -111,7 +118,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             program_arguments=("/bin/sh", WRAPPER),
             working_directory=DIRECTORY,
             log=LOG,
-            exit_timeout=60,
+            exit_timeout=EXIT_TIMEOUT,
             answers_on=value["linux_builder_port"],
             start_limit=value["linux_builder_start_limit"],
             follows=vm.wrapper(),
@@ -144,7 +151,7 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "", MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False)
     yield "nix", _substitutes(False)
     yield "machine", NixMachine(uri=URI, present=False)
-    yield "daemon", LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=60, present=False)
+    yield "daemon", LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
     yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
     yield "key", SshKeypair(path=KEY, present=False)
