@@ -132,14 +132,15 @@ options:
   linux_builder_host_key:
     description:
       - >-
-        The public host key of the guest, which is the only one that Nix accepts. The stock builder's is known to all.
+        The public host key of the guest, which is the only one that Nix accepts. The private half of the stock
+        builder's is published with nixpkgs, which is why the VM listens on 127.0.0.1 only.
         The default is C(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb root@nixos).
     type: str
   linux_builder_key_rotation:
     description:
       - >-
-        A word: when it is another than the client's key was made for, a new key is made, and the old one stays valid
-        until the new one works. Empty: keys are never changed.
+        Any word. When it is changed, say from 2026-10 to 2026-11, each Mac makes a new client key, and the old one
+        stays valid until the new one works. Empty: keys are never changed.
     type: str
   linux_builder_certificates:
     description:

@@ -228,7 +228,8 @@ VARIABLES: tuple[Variable, ...] = (
         "linux_builder_host_key",
         STOCK_HOST_KEY,
         _host_key,
-        "The public host key of the guest, which is the only one that Nix accepts. The stock builder's is known to all.",
+        "The public host key of the guest, which is the only one that Nix accepts. The private half of the stock "
+        "builder's is published with nixpkgs, which is why the VM listens on 127.0.0.1 only.",
     ),
     Variable(
         "linux_builder_key_rotation",
@@ -236,8 +237,8 @@ VARIABLES: tuple[Variable, ...] = (
         _matching(
             rf"({_WORD})?", "a word such as 2026-11, in quotes where YAML makes a number or a date of it; or empty"
         ),
-        "A word: when it is another than the client's key was made for, a new key is made, and the old one stays valid "
-        "until the new one works. Empty: keys are never changed.",
+        "Any word. When it is changed, say from 2026-10 to 2026-11, each Mac makes a new client key, and the old one "
+        "stays valid until the new one works. Empty: keys are never changed.",
     ),
     Variable(
         "linux_builder_certificates",
