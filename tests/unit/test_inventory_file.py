@@ -202,7 +202,7 @@ WITH_A_HOST = FLEET.replace(
 def test_the_first_host_of_the_shipped_inventory() -> None:
     after = add_host(FLEET, "mac-1", ["laptops"], {"ansible_host": "192.0.2.1", "ansible_user": "admin"})
     assert after == WITH_A_HOST
-    assert "\n      # anna-macbook:\n      #   ansible_host: 192.0.2.17\n" in after
+    assert "\n      #   anna-macbook:\n      #     ansible_host: 192.0.2.17\n" in after
 
 
 def test_more_hosts_and_groups_that_were_not_there() -> None:
@@ -224,7 +224,7 @@ def test_more_hosts_and_groups_that_were_not_there() -> None:
             }
         }
     }
-    assert text.index("# anna-macbook") < text.index("    intel:\n")
+    assert text.index("#   anna-macbook") < text.index("    intel:\n")
     rest = iter(text.splitlines())
     assert all(line in rest for line in FLEET.splitlines() if line.strip() != "hosts: {}")
 
