@@ -32,7 +32,7 @@ from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
 
 STILL_AT_IT = 5
 _SOCKET_OPTIONS = {
-    "TCP_NODELAY": 1,  # Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (§2.8)
+    "TCP_NODELAY": 1,  # Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (facts/pyinfra §2.8)
     # A Mac that fell asleep over a change refuses nothing, it is only silent: noticed after some 75 seconds, as with ssh's
     # ServerAliveInterval. TCP_KEEPALIVE is macOS's name for TCP_KEEPIDLE; TCP_USER_TIMEOUT is Linux's, in milliseconds, for
     # a Mac that fell asleep before it had received all.
