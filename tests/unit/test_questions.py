@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from builderfleet.plugin_utils.asking import Question, Replies, Request, Unknown
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.asking import Question, Replies, Request, Unknown, probe_of
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.network import Listeners
-from builderfleet.plugin_utils.questions.nix import NixConfiguration, NixVersion
+from builderfleet.plugin_utils.questions.nix import NIX, NixConfiguration, NixVersion
 from builderfleet.plugin_utils.questions.power import InternalBattery
 from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig
+from builderfleet.plugin_utils.transcript import Transcript
 
 from tests.unit.answers import APPLE_SILICON, PUBLIC
+from tests.unit.sandbox import Sandbox
 
 Reply = Mapping[str, bytes]
 LABEL = "org.builderfleet.linux-builder"
@@ -210,6 +213,44 @@ def test_the_configuration_of_nix() -> None:
     found = answer(NixConfiguration(), ran("builders = @/etc/nix/machines\nempty =\nodd = a = b\ncores = 4 \n"))
     assert found.settings == {"builders": "@/etc/nix/machines", "empty": "", "odd": "a = b", "cores": "4"}
     assert (found.installed, found.error) == (True, "")
+
+
+SHOWN = """access-tokens = github.com=ghp_SECRET
+builders = @/etc/nix/machines
+builders-use-substitutes = true
+keep-outputs = false
+netrc-file = /etc/nix/netrc
+system-features =
+"""
+NEW_NIX = f'[ "$3 $4" = "config show" ] || exit 64\ncat <<X\n{SHOWN}X'
+OLD_NIX = f'if [ "$3" = config ]; then echo "config is not a command" >&2; exit 1; fi\ncat <<X\n{SHOWN}X'
+
+
+@pytest.mark.parametrize("nix", [NEW_NIX, OLD_NIX], ids=["config show", "show-config"])
+def test_only_the_settings_that_are_needed_leave_the_mac(sandbox: Sandbox, nix: str) -> None:
+    sandbox.double(f"{NIX}/nix", nix)
+    questions = (NixConfiguration(), NixConfiguration.of("keep-outputs"))
+    probe = probe_of(questions)
+    done = sandbox.run(shell.wrap(probe.script("token")))
+    transcript = Transcript.parse(done.stdout, "token")
+    needed = {"builders": "@/etc/nix/machines", "builders-use-substitutes": "true", "system-features": ""}
+    assert [probe.answers(transcript)[each].settings for each in questions] == [
+        needed,
+        needed | {"keep-outputs": "false"},
+    ]
+    assert not any(b"SECRET" in value for fields in transcript.records.values() for value in fields.values())
+
+
+def test_a_setting_that_is_asked_in_any_case_is_asked_once() -> None:
+    assert NixConfiguration.of("builders") == NixConfiguration()
+
+
+def test_why_nix_shows_nothing_is_told(sandbox: Sandbox) -> None:
+    sandbox.double(f"{NIX}/nix", "echo 'error: illegal line' >&2; exit 3")
+    probe = probe_of([NixConfiguration()])
+    done = sandbox.run(shell.wrap(probe.script("token")))
+    found = probe.answers(Transcript.parse(done.stdout, "token"))[NixConfiguration()]
+    assert (found.installed, found.error) == (True, "error: illegal line")
 
 
 def test_a_nix_that_is_not_there_or_does_not_read_its_configuration() -> None:

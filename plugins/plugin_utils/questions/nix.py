@@ -10,14 +10,27 @@ from ..asking import Replies, Request, Unknown, run
 
 NIX = "/nix/var/nix/profiles/default/bin"
 
+# What is asked in any case. All settings would be others' secrets too, such as access-tokens: those never leave the Mac.
+SETTINGS = (
+    "allowed-users",
+    "builders",
+    "builders-use-substitutes",
+    "experimental-features",
+    "extra-platforms",
+    "max-jobs",
+    "system-features",
+    "trusted-users",
+)
+
 # `nix config show` since 2.20, `nix show-config` before; a Nix too old for the first fails at once. The environment is
 # bare so that it is the system's configuration that is shown, not some user's (facts/drift D32).
 _SHOW = f"""
 N={NIX}/nix
 [ -x "$N" ] || exit 127
-x='--extra-experimental-features nix-command'
-/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" $x config show 2>/dev/null && exit 0
-exec /usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" $x show-config
+show() {{ /usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" --extra-experimental-features nix-command "$@"; }}
+all=$(show config show 2>/dev/null) || all=$(show show-config) || exit $?
+printf "%s\\n" "$all" |
+/usr/bin/awk -v names="$*" 'BEGIN {{ for (i = split(names, all, " "); i; i--) wanted[all[i]] = 1 }} $2 == "=" && $1 in wanted'
 """
 
 
@@ -32,10 +45,18 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class NixConfiguration:
-    """The settings that Nix reads from its files."""
+    """Settings that Nix reads from its files: those of SETTINGS, and one `more` where that is named; no others."""
+
+    more: str = ""
+
+    @classmethod
+    def of(cls, setting: str) -> NixConfiguration:
+        """The question that asks for a setting."""
+        return cls() if setting in SETTINGS else cls(setting)
 
     def requests(self) -> tuple[Request, ...]:
-        return (run("/bin/sh", "-c", "; ".join(_SHOW.strip().splitlines()), limit=30),)
+        script = "; ".join(_SHOW.strip().splitlines()).replace("|; ", "| ")
+        return (run("/bin/sh", "-c", script, "sh", *SETTINGS, *filter(None, (self.more,)), limit=30),)
 
     def answer(self, replies: Replies) -> Configuration:
         ran = replies.ran(0)

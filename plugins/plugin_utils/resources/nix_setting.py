@@ -70,7 +70,7 @@ class NixSetting:
         return f"Nix setting {self.setting}"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (NIX_CONF, CUSTOM_CONF, NixConfiguration(), RESTART_DUE, LEDGER, PARENT)
+        yield from (NIX_CONF, CUSTOM_CONF, NixConfiguration.of(self.setting), RESTART_DUE, LEDGER, PARENT)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         steps = list(self._converge(answers) if self.present else self._remove(answers))
@@ -81,7 +81,7 @@ class NixSetting:
             )
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
-        configuration = answers[NixConfiguration()]
+        configuration = answers[NixConfiguration.of(self.setting)]
         wanted = " ".join(self.value.split())
         if configuration.settings.get(self.setting) == wanted:
             return
@@ -117,7 +117,7 @@ class NixSetting:
     def _file(self, answers: Answers) -> File:
         """Where the setting belongs. On a Mac without Nix: where the default installer will want it."""
         conf = answers[NIX_CONF]
-        if conf.absent and not answers[NixConfiguration()].installed:
+        if conf.absent and not answers[NixConfiguration.of(self.setting)].installed:
             return CUSTOM_CONF
         included = {include.path for include in nix_conf.includes(conf.content or b"")}
         return CUSTOM_CONF if included & {CUSTOM_CONF.path, "nix.custom.conf"} else NIX_CONF
@@ -157,7 +157,11 @@ class NixSetting:
             ours = nix_conf.value(now, self.setting) == " ".join(self.value.split())
             without = nix_conf.without_setting(now, self.setting, entry.former[self.setting]) if ours else now
             script = taken_back(answers, file, without, self.setting)
-            restart = RESTART_DAEMON if answers[NixConfiguration()].installed else f"rm -f {RESTART_DUE.path}\n"
+            restart = (
+                RESTART_DAEMON
+                if answers[NixConfiguration.of(self.setting)].installed
+                else f"rm -f {RESTART_DUE.path}\n"
+            )
             yield Change(
                 f"put {self.setting} in {file.path} back as it was",
                 f": > {RESTART_DUE.path}\n{script}{restart}",
