@@ -229,7 +229,9 @@ class Probe(Generic[AnswerT]):
         `status` is a word of shell: the exit status of what ran before, to be recorded as that of the script.
         """
         lines = "".join(f"{number}\t{request.line}\n" for request, number in self._numbered().items())
-        return f"/usr/bin/perl - {token} {status or quote('')} <<'PROBE'\n{_PROBE}\n__END__\n{lines}PROBE\n"
+        program = quote(f"{_PROBE}\n__END__\n{lines}")
+        # By a pipe: macOS's sh, bash 3.2, writes a here-document to a file, and a Mac whose disk is full has to answer too.
+        return f"printf %s {program} | /usr/bin/perl - {token} {status or quote('')}\n"
 
     def answers(self, transcript: Transcript) -> Answers:
         """The answers that its transcript holds."""

@@ -86,7 +86,7 @@ class Session:
         """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
         self._making = change
         self._token = secrets.token_hex(8)
-        change_script = shell.guarded(change.script, run=self.run, who=self.who)
+        change_script = shell.guarded(change.script, run=self.run, who=self.who, what=change.summary)
         return shell.wrap(f"(\n{change_script})\nstatus=$?\n" + self._probe().script(self._token, '"$status"'))
 
     def release(self) -> str:

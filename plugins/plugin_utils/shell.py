@@ -15,6 +15,7 @@ import shlex
 quote = shlex.quote
 
 STATE_DIRECTORY = "/var/lib/builderfleet"
+FOLDER = "/var/run/builderfleet.folder"  # of the script that holds the lock, for what is in its hands
 LOCK_FILE = "/var/run/builderfleet.lock"  # /var/run is emptied at boot: a lock does not outlive its Mac's power
 PROOF_FILE = f"{STATE_DIRECTORY}/proved"
 
@@ -97,6 +98,9 @@ stage() { files stage "$@"; }
 commit() { files commit "$@"; }
 discard() { files discard "$@"; }
 
+# fresh_folder: makes $folder, a private one, which goes when the script ends
+fresh_folder() { folder=FOLDER; rm -rf "$folder"; mkdir -m 0700 "$folder"; }
+
 # directory MODE UID GID PATH: made when it is missing
 directory() {
   [ -d "$4" ] || mkdir -m "$1" "$4" || fail "cannot make the directory $4"
@@ -117,12 +121,13 @@ limit() {
     $SIG{$_} = sub { kill "KILL", -$child; exit 130 } for qw(HUP INT TERM);
     alarm $seconds; waitpid $child, 0; exit($? & 127 ? 128 + ($? & 127) : $? >> 8)' "$@"
 }
-"""
+""".replace("FOLDER", FOLDER)
 
 # The kernel holds the lock for as long as the script runs (flock goes with the process, however it ends); between two
 # scripts of one run a lease of a few seconds stands in the file. So a run that died or failed blocks nobody for long.
+# A line of the file: run, until when it is leased (seconds since 1970), who, process on this Mac, since when, at what.
 _LOCK = r"""
-# lock RUN WHO PATIENCE LEASE: descriptor 9 holds it until the script ends; LEASE is how long it holds after that
+# lock RUN WHO PATIENCE LEASE WHAT: descriptor 9 holds it until the script ends; LEASE is how long it holds after that
 lock() {
   while :; do
     exec 9<>LOCK_FILE || fail "cannot open LOCK_FILE"
@@ -132,11 +137,11 @@ lock() {
   done
 }
 
-# lease RUN WHO PATIENCE LEASE: through descriptor 9; 99 when the file is not the one that is there any more
+# lease RUN WHO PATIENCE LEASE WHAT: through descriptor 9; 99 when the file is not the one that is there any more
 lease() {
   /usr/bin/perl -e '
-    use strict; use Fcntl qw(:flock);
-    my ($run, $who, $patience, $lease) = @ARGV; my $give_up = time + $patience; my $holder = "";
+    use strict; use Fcntl qw(:flock); use POSIX "strftime";
+    my ($run, $who, $patience, $lease, $what) = @ARGV; my $give_up = time + $patience; my $holder = "";
     open(my $lock, "+<&=", 9) or die "cannot use the lock: $!\n";
     sub lease { seek $lock, 0, 0; my @words = split /\t/, (scalar <$lock> // ""); chomp @words; @words }
     while (1) {
@@ -145,33 +150,74 @@ lease() {
         my @mine = stat $lock; my @there = stat "LOCK_FILE";
         exit 99 if !@there || $mine[1] != $there[1];
       }
-      my ($other, $until, $whose) = lease();
+      my ($other, $until, $whose, $process, $since, $at) = lease();
       last if $free && (!defined $other || $other eq $run || $until <= time || $until > time + 10 * LEASE);
       $holder = $whose // "a script of another run";
+      $holder .= ", who is at \"$at\" since " . strftime("%H:%M:%S", localtime $since) . " (process $process on this Mac)"
+        if defined $at && $since =~ /^\d+$/;
       flock($lock, LOCK_UN) if $free;
-      if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it\n"; exit 75 }
+      if (time >= $give_up) { print STDERR "locked by $holder; waited $patience seconds for it. Run again when that is over;" .
+        " what lost its controller ends by itself within seconds, an installation when it is done\n"; exit 75 }
       select undef, undef, undef, 0.2;
     }
     seek $lock, 0, 0; truncate $lock, 0; require IO::Handle;
-    print $lock join("\t", $run, time + $lease, $who), "\n"; $lock->flush; exit 0' "$@"
+    print $lock join("\t", $run, time + $lease, $who, getppid, time, $what), "\n"; $lock->flush; exit 0' "$@"
 }
 """.replace("LOCK_FILE", LOCK_FILE).replace("10 * LEASE", str(10 * LEASE))
 
-LIBRARY = (_FILES + _LOCK).strip()
+# A controller that dies, or its connection, must not leave a script that waits and holds the lock while nobody listens.
+# Two signs: the processes that lead to this one are not all there any more (sshd's session ends with its connection), or
+# nobody takes what is written to the errors, which the next words of a multiplexed connection would (there sshd stays).
+_LISTENED = r"""
+# while_listened PROCESS: ends that process, and all that it has started, when nobody listens any more. It runs beside the
+# script until it is killed
+while_listened() {
+  exec /usr/bin/perl -e '
+    use strict; my ($process) = @ARGV;
+    sub parents { map { /^\s*(\d+)\s+(\d+)/ ? ($1 => $2) : () } `/bin/ps -A -o pid= -o ppid= 2>/dev/null` }
+    my %parent = parents(); my @above;
+    for (my $each = $parent{$process}; $each && $each > 1; $each = $parent{$each}) { push @above, $each }
+    $SIG{PIPE} = "IGNORE"; $SIG{TERM} = sub { exit 0 };
+    my $silent = 0; my $alone = 0;
+    until ($alone) {
+      sleep 1; exit 0 unless kill 0, $process;
+      $alone = grep { !kill 0, $_ } @above;
+      if (++$silent >= 5) { $silent = 0; $alone ||= !defined syswrite STDERR, "\n" } }
+    %parent = parents(); my @below = ($process); my %seen;
+    while (defined(my $each = shift @below)) { next if $seen{$each}++ || $each == $$;
+      push @below, grep { $parent{$_} == $each } keys %parent }
+    delete $seen{$$};
+    kill "TERM", keys %seen; select undef, undef, undef, 2; kill "KILL", keys %seen' "$@"
+}
+
+# unlistened: what follows is worse half done than done, and goes on whoever listens
+unlistened() { kill "${listening-}" 2>/dev/null || :; }
+"""
+
+LIBRARY = (_FILES + _LOCK + _LISTENED).strip()
 
 
-def guarded(script: str, *, run: str, who: str) -> str:
+def guarded(script: str, *, run: str, who: str, what: str) -> str:
     """A change's script under the Mac's lock, with the functions it may use; its standard output goes to the errors.
 
-    It stops at the first command that fails. What proved that the builder works is no longer proved once it runs.
+    It stops at the first command that fails. What proved that the builder works is no longer proved once it runs. There is
+    no EXIT trap, because in bash 3.2 that decides the status of a script that an unset variable ends; and the script is
+    not left of `||`, where `set -e` would be off in it.
     """
+    words = f"{quote(run)} {quote(who)}"
     return (
         f"set -eu\nexec 1>&2\n{LIBRARY}\n"
-        f"lock {quote(run)} {quote(who)} {LOCK_PATIENCE} 0\n"
+        f"lock {words} {LOCK_PATIENCE} 0 {quote(what)}\n"
         f"rm -f {PROOF_FILE}\n"
-        f"{script.strip()}\n"
+        '(while_listened "$$") 9>&- &\nlistening=$!\n'
+        f"set +e\n(\nset -e\n{script.strip()}\n)\nstatus=$?\n"
+        'kill "$listening" 2>/dev/null\n'
+        f"rm -rf {FOLDER}\n"
+        '[ "$status" -eq 0 ] || exit "$status"\n'
         # Kept for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
-        f"lease {quote(run)} {quote(who)} 0 {LEASE} || [ $? -eq 99 ]\n"
+        f"lease {words} 0 {LEASE} {quote(what)}\n"
+        "status=$?\n"
+        '[ "$status" -eq 0 ] || [ "$status" -eq 99 ]\n'
     )
 
 

@@ -24,10 +24,11 @@ _USR_BIN = (
 _USR_SBIN = "chown"
 _DEVICES = ("null", "urandom")
 
-# /usr is a directory with links into the real one, which is mounted at /host and cannot be written to.
+# /usr is a directory with links into the real one, which is mounted at /host and cannot be written to; /proc is for ps.
 _ENTER = """set -e
 mount --rbind /usr "$0/host"
 mount -o remount,bind,ro "$0/host"
+mount -t proc proc "$0/proc"
 for device in null urandom; do mount --bind "/dev/$device" "$0/dev/$device"; done
 exec /usr/sbin/chroot "$0" /bin/sh "$@"
 """
@@ -54,7 +55,7 @@ class Sandbox:
 
     def __init__(self, root: Path, shell: str = "dash") -> None:
         self.root = root
-        for folder in ("bin", "usr/bin", "usr/sbin", "host", "dev", "etc", "var/run", "var/root", "tmp"):
+        for folder in ("bin", "usr/bin", "usr/sbin", "host", "dev", "proc", "etc", "var/run", "var/root", "tmp"):
             (root / folder).mkdir(parents=True)
         for device in _DEVICES:
             (root / "dev" / device).touch()

@@ -362,3 +362,29 @@ def test_supposing_changes_only_what_is_given() -> None:
 def test_a_reply_that_makes_no_sense_is_unknown(fields: Mapping[str, bytes]) -> None:
     with pytest.raises(Unknown):
         File("/a").answer(Replies((fields,)))
+
+
+# --- a full disk ---------------------------------------------------------------------------------------------------
+
+FULL = """mount -t tmpfs -o size=4k full /tmp && ! head -c 9000 /dev/zero 2>/dev/null >/tmp/filler
+exec zsh --emulate sh -s
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a full disk")
+def test_a_mac_whose_disk_is_full_answers() -> None:
+    """zsh writes here-documents to a file as macOS's sh, bash 3.2, does, and Debian's bash does not."""
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh here")
+
+    def on_a_full_disk(script: str) -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "--mount", "sh", "-c", FULL]
+        return subprocess.run(command, input=script, capture_output=True, text=True, timeout=50, check=False)
+
+    here = on_a_full_disk(shell.wrap("cat <<'X'\nsaid\nX\n"))
+    assert "no space left" in here.stderr
+    probe = probe_of([File("/etc/passwd")])
+    ran = on_a_full_disk(shell.wrap(probe.script(TOKEN)))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    answers = probe.answers(Transcript.parse(ran.stdout, TOKEN))
+    assert answers[File("/etc/passwd")].kind is Kind.FILE

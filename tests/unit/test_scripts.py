@@ -125,12 +125,25 @@ FOREIGN = {
     "bash": r"\[\[|(?<![\w$])(local|function|declare|source|let|shopt) \w|\$'|<\(|<<<|&>|\bread -[a-zA-Z]*[ptnd]\b|"
     r"\becho -[neE]|\$\{\w+(\^|,|/|:\d|\[)|\[ [^]\n]* == |\bset -o pipefail|\$RANDOM",
 }
+# What bash 3.2, the sh of every Mac, gets wrong, or what looks safe and is not, in any shell.
+TRAPS = {
+    # An unset variable ends a script that has one with the trap's status, 0.
+    "a trap at the exit": r"\btrap\b.*\b(EXIT|0)\b",
+    # `set -e` is off in all of it, so that it goes on after what failed.
+    "a compound command left of || or &&": r"(?m)^[^#\n]*(?:^|[;\s])(\)|\}|done|fi|esac) *(\|\||&&)",
+    "a compound command as a condition": r"(?m)^\s*(if|while|until|elif)\s+(!\s*)?[({]",
+    "a case in a command substitution": r"\$\([^()]*\bcase\b",
+}
 LONG_OPTIONS = re.compile(r"^(?!.*(curl|nix|ssh-keygen)\b).*\s--[a-z][a-z-]+", re.MULTILINE)
 
 
+ASKED = re.compile(r"""printf %s '([^']*)\n__END__\n(?:[^']|'"'"')*' \| (?=/usr/bin/perl - )""")
+
+
 def shell_of(script: str) -> str:
-    """The shell of a script: without comments, perl programs and the bytes that it carries."""
-    without = re.sub(r"(?m)^\s*#.*$", "", re.sub(r"(?s)<<'PROBE'\n.*?\nPROBE\n", "\n", without_carried(script)))
+    """The shell of a script: without comments, perl programs, words for people, and the bytes that it carries."""
+    without = re.sub(r"(?m)^\s*#.*$", "", ASKED.sub("", without_carried(script)))
+    without = re.sub(r"(?m)^(lock|lease) .*$", r"\1", without)
     return re.sub(r"(/usr/bin/perl(?: -\S+)* -\w*e) '[^']*'", r"\1 ''", without)
 
 
@@ -143,6 +156,57 @@ def test_it_is_what_a_mac_understands(kind: str) -> None:
 def test_no_long_options_but_of_programs_that_are_the_same_everywhere() -> None:
     scripts = (shell_of(script).replace("\\\n", " ") for script in SCRIPTS.values())
     assert {match[0].strip() for script in scripts for match in LONG_OPTIONS.finditer(script)} == set()
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+def test_it_holds_no_form_that_goes_on_after_a_failure(kind: str) -> None:
+    found = {match[0] for script in SCRIPTS.values() for match in re.finditer(TRAPS[kind], shell_of(script))}
+    assert found == set()
+
+
+def test_no_function_of_several_commands_is_where_set_e_is_off_in_it() -> None:
+    """Left of `||` or `&&`, or as a condition, a function goes on after a command of its own that failed."""
+    found = set()
+    for script in SCRIPTS.values():
+        text = shell_of(script)
+        bodies = re.findall(r"(?m)^(\w+)\(\) \{(?: (.*) \}$|\n((?:.*\n)*?)\})", text)
+        several = {name for name, short, long in bodies if not _stops_by_itself(short or long)}
+        for name in several:
+            tested = rf"(?m)^\s*(?:if |while |until |elif |! )*{name}\b[^\n|]*(?:\|\||&&|; (?:then|do))|(?:\|\||&&) {name}\b.*&&"
+            found |= {match[0].strip() for match in re.finditer(tested, text)}
+    assert found == set()
+
+
+def _stops_by_itself(body: str) -> bool:
+    """Whether a function's commands each say what a failure of theirs means, or there is but one."""
+    joined = body.strip().replace("\\\n", " ")
+    commands = [each.strip() for line in joined.splitlines() for each in re.split(r";(?!;)", line) if each.strip()]
+    return len(commands) < 2 or all(
+        re.search(r"\|\| |\bexit\b|\breturn\b|^(while|until|done|do|if|then|fi)\b|^\w+=|^\[ ", each)
+        for each in commands
+    )
+
+
+def test_what_only_asks_writes_nothing_anywhere() -> None:
+    """bash 3.2 writes a here-document to a file: a Mac whose disk is full could not be asked."""
+    for script in (PROBE, SCRIPTS["release"]):
+        assert not re.search(r"<<|(?<![0-9&])>(?!&| ?/dev/null)", shell_of(script))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("a trap at the exit", "trap 'rm -rf x' EXIT"),
+        ("a trap at the exit", "trap - 0"),
+        ("a compound command left of || or &&", "(\nfalse\ntrue\n) || exit 1"),
+        ("a compound command left of || or &&", "{ false; true; } || fail x"),
+        ("a compound command left of || or &&", "for x in a; do y; done && z"),
+        ("a compound command as a condition", "if (a; b); then"),
+        ("a case in a command substitution", "x=$(case y in a) ;; esac)"),
+    ],
+)
+def test_those_checks_find_what_they_look_for(kind: str, text: str) -> None:
+    assert re.search(TRAPS[kind], text)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +224,7 @@ PERL = sorted(
         for script in SCRIPTS.values()
         for program in re.findall(r"/usr/bin/perl(?: -\S+)* -\w*e '([^']*)'", script)
     }
-    | {re.findall(r"(?s)<<'PROBE'\n(.*)\n__END__\n", PROBE)[0]}
+    | {ASKED.findall(PROBE)[0]}
 )
 
 
@@ -169,7 +233,7 @@ def test_every_perl_program_is_known() -> None:
     assert len(PERL) >= 5
     for script in SCRIPTS.values():
         assert without_carried(script).count("/usr/bin/perl") == len(
-            re.findall(r"/usr/bin/perl(?: -\S+)* (?:-\w*e '[^']*'|- \S+ \S+ <<'PROBE')", without_carried(script))
+            re.findall(r"(?m)/usr/bin/perl(?: -\S+)* (?:-\w*e '[^']*'|- \S+ \S+$)", without_carried(script))
         )
 
 

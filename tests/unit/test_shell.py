@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -259,7 +260,7 @@ def test_what_takes_too_long_is_ended_with_all_it_started(dash_sandbox: Sandbox)
 
 def locked(run: str, body: str, *, patience: int = 0, lease: int = 20) -> str:
     """A script of a run that holds the lock."""
-    return shell.wrap(f"set -eu\n{shell.LIBRARY}\nlock {run} {run}@controller {patience} {lease}\n{body}")
+    return shell.wrap(f"set -eu\n{shell.LIBRARY}\nlock {run} {run}@controller {patience} {lease} 'some work'\n{body}")
 
 
 def holding(sandbox: Sandbox, run: str, seconds: float, lease: int = 20) -> subprocess.Popen[bytes]:
@@ -277,7 +278,10 @@ def test_the_lock_is_kept_between_two_scripts_of_a_run(sandbox: Sandbox) -> None
     assert sandbox.run(locked("a", "echo did")).stdout == "did\n"
     other = sandbox.run(locked("b", "echo did"))
     assert (other.returncode, other.stdout) == (shell.LOCKED, "")
-    assert other.stderr == "locked by a@controller; waited 0 seconds for it\n"
+    assert re.match(
+        r'locked by a@controller, who is at "some work" since \d\d:\d\d:\d\d \(process \d+ on this Mac\); waited 0 seconds',
+        other.stderr,
+    )
     assert sandbox.run(locked("a", "echo did")).stdout == "did\n"
 
 
@@ -346,9 +350,9 @@ def test_the_lock_is_given_back_but_not_anothers(sandbox: Sandbox) -> None:
 
 
 def guarded(script: str, run: str = "a") -> str:
-    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop"))
-    assert f" {shell.LOCK_PATIENCE} 0\n" in text
-    return text.replace(f" {shell.LOCK_PATIENCE} 0\n", " 0 0\n")
+    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop", what="set it"))
+    assert f" {shell.LOCK_PATIENCE} 0 'set it'\n" in text
+    return text.replace(f" {shell.LOCK_PATIENCE} 0 'set it'\n", " 0 0 'set it'\n")
 
 
 @pytest.fixture
@@ -380,11 +384,81 @@ def test_a_change_stops_where_it_fails(sandbox: Sandbox, fails: str) -> None:
     assert "went on" not in ran.stderr
 
 
+def test_a_change_has_a_private_folder_and_leaves_none(sandbox: Sandbox) -> None:
+    (sandbox / shell.FOLDER).mkdir()
+    (sandbox / shell.FOLDER / "left").touch()  # by a run that was killed
+    for end, status in (("", 0), ("fail why", 1), ('echo "$unset"', 1), ("exit 76", 76)):
+        ran = sandbox.run(guarded(f'fresh_folder; ls -lnd "$folder"; ls "$folder"; {end}'))
+        assert bool(ran.returncode) is bool(status) and (ran.returncode == status or "unset" in end)
+        assert ran.stderr.splitlines()[0].startswith("drwx------ 2 0 0 ")
+        assert "left" not in ran.stderr
+        assert not (sandbox / shell.FOLDER).exists()
+
+
+def started(sandbox: Sandbox, script: str) -> subprocess.Popen[bytes]:
+    """A script on its way, which has come to its work."""
+    process = sandbox.start(script)
+    deadline = time.monotonic() + 10
+    while not (sandbox / "/var/begun").exists():
+        assert time.monotonic() < deadline, process.communicate()
+        time.sleep(0.01)
+    return process
+
+
+def is_free(sandbox: Sandbox, patience: int) -> bool:
+    """Whether another run gets the lock within that time; the lease of the one before does not count."""
+    return sandbox.run(locked("b", "echo did", patience=patience)).stdout == "did\n"
+
+
+# The script's own end would come after two minutes; its output goes where nobody reads any more once we close it.
+WAITING = "echo > /var/begun; limit 100 /bin/sleep 100"
+
+
+def test_a_script_that_nobody_listens_to_lets_go_with_all_that_it_started(sandbox: Sandbox) -> None:
+    """The connection is gone: what is written to it is taken by nobody."""
+    process = started(sandbox, guarded(WAITING))
+    assert not is_free(sandbox, 1)
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+    assert is_free(sandbox, 20)
+    assert process.wait(10) != 0
+
+
+def test_a_script_that_is_listened_to_goes_on(dash_sandbox: Sandbox) -> None:
+    ran = dash_sandbox.run(guarded("sleep 7; echo done"))
+    assert (ran.returncode, ran.stderr.strip()) == (0, "done")
+
+
+def test_a_script_whose_starter_died_lets_go(dash_sandbox: Sandbox) -> None:
+    """A multiplexed connection ends with its last process, not with its last word: then a parent of the script's is gone."""
+    (dash_sandbox / "/var/script").write_text(guarded(WAITING))
+    dash_sandbox.double("/bin/sudo-like", "/bin/sh /var/script & wait")
+    process = dash_sandbox.start(
+        "/bin/sudo-like & starter=$!; until [ -e /var/begun ]; do sleep 0.1; done; sleep 2; kill -9 $starter; sleep 60"
+    )
+    try:
+        assert is_free(dash_sandbox, 30)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_is_worse_half_done_goes_on(dash_sandbox: Sandbox) -> None:
+    process = started(dash_sandbox, guarded("unlistened; echo > /var/begun; sleep 8; echo > /var/done"))
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+    process.wait(30)
+    assert (dash_sandbox / "/var/done").exists()
+
+
 def test_the_lease_begins_anew_when_a_change_ends(dash_sandbox: Sandbox) -> None:
     began = int(time.time())
     dash_sandbox.run(guarded("sleep 1.1"))
-    run_, until, who = (dash_sandbox / shell.LOCK_FILE).read_text().rstrip("\n").split("\t")
-    assert (run_, who) == ("a", "somebody's laptop")
+    run_, until, who, _process, since, what = (dash_sandbox / shell.LOCK_FILE).read_text().rstrip("\n").split("\t")
+    assert (run_, who, what) == ("a", "somebody's laptop", "set it")
+    assert int(since) >= began
     assert int(until) >= began + 1 + shell.LEASE
 
 

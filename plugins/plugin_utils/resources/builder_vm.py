@@ -228,8 +228,7 @@ wait "$vm"
         root = quote(self.root)
         yield Change(
             "realise the builder VM",
-            "folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)\ntrap 'rm -rf \"$folder\"' EXIT\n"
-            f"decoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
+            f"fresh_folder\ndecoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
             f"program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH={NIX}:/usr/bin:/bin:/usr/sbin:/sbin"
             f' NIX_REMOTE=daemon NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"'
             f" {NIX}/nix-build --no-out-link --option extra-experimental-features 'nix-command flakes'"

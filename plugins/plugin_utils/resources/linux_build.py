@@ -77,8 +77,7 @@ class LinuxBuild:
 
     def _script(self, system: str, answers: Answers) -> str:
         return f"""
-folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
+fresh_folder
 decoded > "$folder/proof.nix" {here(_EXPRESSION.encode())}
 chmod 0755 "$folder"; chmod 0644 "$folder/proof.nix"
 mkdir "$folder/home"; chown nobody "$folder/home"

@@ -180,7 +180,7 @@ class NixInstallation:
         yield Change(
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
             f"{self._fetch()}{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
-            f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
+            f'unlistened\nlimit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
             " || {\nstatus=$?\n"
             f"[ -d /nix ] || ! /usr/bin/grep -qx nix {SYNTHETIC.path} || needs_restart {quote('. '.join(AT_THE_NEXT_START))}\n"
             'fail "nix-installer ended with status $status"\n}\n'
@@ -200,8 +200,7 @@ class NixInstallation:
                 ' --output "$folder/nix-installer" "$source"'
             )
         return f"""
-folder=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
+fresh_folder
 source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
 {get} || fail "cannot get the installer from $source"
 is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
@@ -226,7 +225,7 @@ chmod 0700 "$folder/nix-installer"
         elif answers[INSTALLER].kind is Kind.FILE and found is not Flavour.LEFTOVERS:
             yield Change(
                 "uninstall Nix with its store",
-                f"limit 1800 {INSTALLER.path} uninstall --no-confirm </dev/null"
+                f"unlistened\nlimit 1800 {INSTALLER.path} uninstall --no-confirm </dev/null"
                 ' || fail "nix-installer uninstall ended with status $?"\n',
                 limit=2400,
                 slow=True,

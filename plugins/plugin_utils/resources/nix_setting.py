@@ -28,18 +28,16 @@ DAEMONS = ("systems.determinate.nix-daemon", "org.nixos.nix-daemon")
 
 # The candidate beside copies of the files that it may include, read by the Mac's own Nix (facts/nix_configuration §1).
 _TRY = f"""
-(
-  try=$(/usr/bin/mktemp -d /tmp/builderfleet.XXXXXX)
-  trap 'rm -rf "$try"' EXIT
-  for file in /etc/nix/*.conf; do [ ! -e "$file" ] || cp "$file" "$try/"; done
-  cp "$new" "$try/NAME"
-  export NIX_CONF_DIR="$try"
-  for words in 'config show' show-config; do
-    # shellcheck disable=SC2086
-    said=$(limit 30 {NIX}/nix --extra-experimental-features nix-command $words 2>&1 >/dev/null) && exit 0
-  done
-  fail "Nix refuses the new configuration: $said"
-) || exit 1
+fresh_folder
+for file in /etc/nix/*.conf; do [ ! -e "$file" ] || cp "$file" "$folder/"; done
+cp "$new" "$folder/NAME"
+read_by_nix=
+for words in 'config show' show-config; do
+  # shellcheck disable=SC2086
+  if said=$(limit 30 /usr/bin/env NIX_CONF_DIR="$folder" {NIX}/nix --extra-experimental-features nix-command $words \\
+    2>&1 >/dev/null); then read_by_nix=yes; break; fi
+done
+[ "$read_by_nix" ] || fail "Nix refuses the new configuration: $said"
 """
 
 RESTART_DAEMON = f"""
