@@ -49,6 +49,8 @@ _CONNECTION = {
     "ansible_become_pass": "_sudo_password",
     "ansible_become_password": "_sudo_password",
 }
+_CHECKED = "ssh_strict_host_key_checking"  # pyinfra's own name for it, in words of ssh's StrictHostKeyChecking
+_UNCHECKED = ("ansible_host_key_checking", "ansible_ssh_host_key_checking")
 
 
 class InventoryError(Exception):
@@ -90,7 +92,14 @@ def _is_magic(name: str) -> bool:
 
 
 def _connection(variables: dict[str, Any]) -> dict[str, Any]:
-    return {theirs: variables[ours] for ours, theirs in _CONNECTION.items() if variables.get(ours) is not None}
+    """pyinfra takes an unknown host key and writes it down, unless told otherwise: whoever answers at a reused address would get
+    the login, and sudo's password with it. So it takes none here, unless the inventory says so.
+    """
+    found = {theirs: variables[ours] for ours, theirs in _CONNECTION.items() if variables.get(ours) is not None}
+    if _CHECKED not in variables:
+        looser = any(str(variables.get(name, True)).lower() in ("false", "no", "0") for name in _UNCHECKED)
+        found[_CHECKED] = "no" if looser else "yes"
+    return found
 
 
 def _ask_ansible(sources: list[str], limit: str) -> list[dict[str, Any]]:
@@ -122,7 +131,7 @@ def _ask_ansible(sources: list[str], limit: str) -> list[dict[str, Any]]:
         templar = Templar(loader=loader, variables=variables)
         wanted = {}
         for name, value in variables.items():
-            needed = name in _CONNECTION or name.startswith(PREFIXES)
+            needed = name in (*_CONNECTION, *_UNCHECKED) or name.startswith(PREFIXES)
             try:
                 if needed or not _is_magic(name):
                     wanted[name] = templar.template(value)

@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from builderfleet import shared_inventory
 from builderfleet.plugin_utils.variables import values
 from builderfleet.shared_inventory import InventoryError, load
 
@@ -44,7 +46,9 @@ def test_hosts_are_what_ansible_sees(fleet: Path) -> None:
     assert first.variables["linux_builder_cores"] == 8
     assert first.variables["linux_builder_memory"] == "4GiB"
     assert first.variables["site_name"] == "north studio-1"
-    assert first.connection == {"ssh_hostname": "192.0.2.2", "ssh_user": "admin", "ssh_port": 2200}
+    assert first.connection == {
+        "ssh_hostname": "192.0.2.2", "ssh_user": "admin", "ssh_port": 2200, "ssh_strict_host_key_checking": "yes"
+    }  # fmt: skip
 
 
 # What people put into an inventory that can be seen in more than one way. Of what stands twice, Ansible decides.
@@ -135,7 +139,9 @@ def test_every_host_and_value_is_what_a_task_of_ansible_sees(tricky: Path, limit
 
 def test_a_password_from_the_vault_is_sudos(tricky: Path) -> None:
     anna = next(host for host in load([str(tricky)]) if host.name == "anna")
-    assert anna.connection == {"ssh_hostname": "192.0.2.2", "_sudo_password": "open"}
+    assert anna.connection == {
+        "ssh_hostname": "192.0.2.2", "_sudo_password": "open", "ssh_strict_host_key_checking": "yes"
+    }  # fmt: skip
 
 
 def test_a_vault_without_its_password_says_so(tricky: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,3 +223,18 @@ def test_pyinfra_at_local_on_linux_refuses_in_a_sentence() -> None:
         "this is no Mac: its kernel is Linux. Run `./rollout` to try builderfleet against a simulated Mac"
         in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "taken"),
+    [
+        ({}, "yes"),
+        ({"ansible_host_key_checking": True}, "yes"),
+        ({"ansible_host_key_checking": False}, "no"),
+        ({"ansible_ssh_host_key_checking": "no"}, "no"),
+        ({"ssh_strict_host_key_checking": "accept-new"}, None),
+    ],
+)
+def test_no_host_key_is_taken_unseen_unless_the_inventory_says_so(variables: dict[str, Any], taken: str | None) -> None:
+    """What pyinfra's own variable says stays what it says: it is among the host's variables already."""
+    assert shared_inventory._connection(variables).get("ssh_strict_host_key_checking") == taken
