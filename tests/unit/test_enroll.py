@@ -78,8 +78,10 @@ def test_each_mac_gets_the_groups_that_its_answers_put_it_in(fleet: Path, capsys
         "intel": {"macs", "laptops", "intel"},
     }
     hosts = {host.name: host.connection for host in load([str(fleet)])}
-    assert hosts["desktop"] == {"ssh_hostname": "192.0.2.2", "ssh_user": "admin"}
-    assert hosts["laptop"] == {"ssh_user": "admin"}
+    assert hosts["desktop"] == {
+        "ssh_hostname": "192.0.2.2", "ssh_user": "admin", "ssh_strict_host_key_checking": "yes"
+    }  # fmt: skip
+    assert hosts["laptop"] == {"ssh_user": "admin", "ssh_strict_host_key_checking": "yes"}
     out = capsys.readouterr().out
     assert "+        desktop:\n+          ansible_host: 192.0.2.2\n" in out
     assert "  laptop   changed  laptops: Apple silicon, macOS 15.5, 8 cores, 16GiB\n" in out
