@@ -111,7 +111,8 @@ def test_by_address_and_in_a_group_of_ones_own(fleet: Fleet) -> None:
     assert (run.code, run.outcome) == (0, "changed"), run.output
     host = fleet.hosts()["canary-1"]
     assert set(host.groups) == {"macs", "canary"}
-    assert host.connection == {"ssh_hostname": mac.address, "ssh_user": "admin"}
+    wanted = {"ssh_hostname": mac.address, "ssh_user": "admin", "ssh_strict_host_key_checking": "yes"}
+    assert host.connection == wanted
 
 
 def test_a_key_that_is_not_let_in_is_a_failure(fleet: Fleet) -> None:
