@@ -109,7 +109,10 @@ SICK = [
          f"mv -f {HANDED}.kept {HANDED}", f"handed another public key ({OTHER})", "hand the client's public key",
          frozenset({"ssh", *INSIDE})),
     Sick("ssh", f"printf 'Host *\\n  Port 2200\\n' > {BLOCK}", f"rm {BLOCK}",
-         "Port 31422 for builderfleet, but ssh uses 2200", "reads first", frozenset({"host key", *INSIDE})),
+         f"{BLOCK}, line 2, port 2200", "Host * !builderfleet", frozenset({"host key", *INSIDE})),
+    Sick("ssh", "mkdir -p /var/root/.ssh; printf 'Host *\\n  ProxyCommand /usr/bin/false\\n' > /var/root/.ssh/config",
+         "rm /var/root/.ssh/config", "/var/root/.ssh/config, line 2, proxycommand", "in root's own configuration",
+         frozenset({"host key", *INSIDE})),
     Sick("job", f"mv {ROOTS} {ROOTS}.kept", f"mv {ROOTS}.kept {ROOTS}", "its GC root", "realise the builder VM"),
 ]  # fmt: skip
 

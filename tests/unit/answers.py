@@ -35,9 +35,10 @@ from builderfleet.plugin_utils.questions.nix import (
     NixDaemonReply,
     NixVersion,
 )
+from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import RootNames
-from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
+from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
 
 World = dict[Question[Any], Any]
 
@@ -153,7 +154,7 @@ _STOCK: Mapping[type[Any], Any] = {
     NixConfiguration: Configuration(installed=False),
     NixVersion: "",
     RootNames: (),
-    EffectiveSshConfig: {},
+    EffectiveSshConfig: SshConfiguration(),
     Clock: NOW,
     FreeSpace: Space(500 * 2**30, 200 * 2**30),
     Guest: GuestState(status=255, error="ssh: Could not resolve hostname builderfleet", before=NOW, after=NOW),

@@ -19,7 +19,8 @@ import pytest
 
 _BIN = "bash cat chmod cp date echo expr kill ln ls mkdir mv ps pwd rm rmdir sleep sync test"
 _USR_BIN = (
-    "awk base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh-keygen tail tr true wc"
+    "awk base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh ssh-keygen tail tr true"
+    " wc"
 )
 _USR_SBIN = "chown"
 _DEVICES = ("null", "urandom")

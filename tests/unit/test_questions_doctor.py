@@ -105,6 +105,18 @@ def test_a_guest_that_lets_nobody_in() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "went_to"),
+    [
+        ("debug1: Connecting to 127.0.0.1 [127.0.0.1] port 22.\r\n", "127.0.0.1 port 22"),
+        ("debug1: Executing proxy command: exec nc x 22\n", "a proxy command"),
+        ("Bad configuration option: x\n", ""),
+    ],
+)
+def test_where_ssh_went_to(said: str, went_to: str) -> None:
+    assert answer(Guest("x"), ran("before 1\nafter 2\n\n", 255, said)).went_to == went_to
+
+
 NIX = """
 shift 2; [ "$1" != --option ] || shift 6
 case $* in

@@ -338,7 +338,8 @@ def test_the_guest_is_asked_to_shut_down(sandbox: Sandbox) -> None:
     first, *middle, last = log(sandbox)
     assert first == f"wait4path {WANTED.root}/bin/run-nixos-vm"
     assert sorted(middle) == sorted(["up", f"{KEYS} {DISK.path} 1"])
-    assert last == "ssh -o ConnectTimeout=5 builderfleet shutdown now"
+    assert last.startswith("ssh -F none -o HostName=127.0.0.1 -o Port=31422 ")  # whatever others have configured
+    assert " -o ConnectTimeout=5 " in last and last.endswith(" builderfleet shutdown now")
 
 
 def test_it_ends_with_its_vm(sandbox: Sandbox) -> None:

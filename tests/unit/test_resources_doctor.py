@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from builderfleet.plugin_utils.asking import Unknown
-from builderfleet.plugin_utils.checks.examination import fingerprint
+from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
 from builderfleet.plugin_utils.checks.guest import MAC_SPACE
+from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
 from builderfleet.plugin_utils.finding import Finding, State, rendered
+from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
@@ -24,6 +27,7 @@ from builderfleet.plugin_utils.questions.log_tail import LogTail
 from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners, Process
 from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.questions.ssh import SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, PUBLIC_KEY, WRAPPER
 from builderfleet.plugin_utils.resources.doctor import CHECKS, Doctor, DoctorsBuild, doctor, findings
@@ -31,7 +35,7 @@ from builderfleet.plugin_utils.resources.linux_build import PROOF
 from builderfleet.plugin_utils.resources.nix_installation import BEGUN, RECEIPT, plist_of
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES
 from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
-from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
+from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
 from builderfleet.plugin_utils.session import Session, SessionError
 
 from tests.unit import test_resources_linux_builder as whole
@@ -89,6 +93,13 @@ HEALTHY: World = whole.CONVERGED | {
     GUEST: ALL_WELL,
 }
 """What a Mac answers whose builder has nothing."""
+
+
+OVERRIDDEN = SshConfiguration(
+    effective={"port": ["2200"]},
+    wanted={"port": ["31422"]},
+    settings=(Setting("/etc/ssh/ssh_config.d/000-corp.conf", 2, "port"), Setting(BUILDER.ssh.path, 4, "port")),
+)
 
 
 def guest(**changed: Any) -> World:
@@ -280,14 +291,26 @@ SICK = [
          f"{ROLLOUT} write"),
     Sick("a block that is not read", "ssh", {SSH_CONFIG: file("Host *\n")}, "does not include it", f"{ROLLOUT} have"),
     Sick("a block that is overridden", "ssh",
-         {EffectiveSshConfig("builderfleet"): {"hostname": ["127.0.0.1"], "port": ["2200"]}},
-         "Port 31422 for builderfleet, but ssh uses 2200", "overrides"),
+         {BUILDER.ssh.effect: OVERRIDDEN, **no_ssh("Connection refused")}, r"000-corp.conf, line 2, port 2200",
+         r"Host \* !builderfleet", INSIDE),
+    Sick("an ssh that refuses a line", "ssh",
+         {BUILDER.ssh.effect: SshConfiguration(complaint=Complaint("Bad port 'x'", "/var/root/.ssh/config", 3)),
+          GUEST: GuestState(status=255, error="terminating, 1 bad configuration options")},
+         "/var/root/.ssh/config, line 3: Bad port 'x'", "not builderfleet's", ("host key", *INSIDE)),
     Sick("permission denied", "ssh", no_ssh("builder@127.0.0.1: Permission denied (publickey)."), "refuses this Mac's key",
          "starts the VM again", INSIDE),
     Sick("timed out", "ssh", no_ssh("Connection timed out during banner exchange"), "in time", "hangs", INSIDE),
     Sick("turned away", "ssh", no_ssh("Connection closed by 127.0.0.1 port 31422"), "ends the connection", "too often",
          INSIDE),
-    Sick("something else", "ssh", no_ssh("", 1), "fails: status 1 and no message", "sudo ssh -v builderfleet", INSIDE),
+    Sick("something else", "ssh", no_ssh("", 1), "fails: status 1 and no message", "sudo -H ssh -v builderfleet", INSIDE),
+    Sick("no host key was seen", "ssh", {GUEST: GuestState(status=255, error="Connection closed by 127.0.0.1 port 31422")},
+         "ends the connection", "too often", ("host key", *INSIDE)),
+    Sick("another port answers", "ssh",
+         {GUEST: GuestState(status=255, error="Host key verification failed.", went_to="127.0.0.1 port 22", host_key=OTHER)},
+         "goes to 127.0.0.1 port 22, not to 127.0.0.1 port 31422", "overrides", ("host key", *INSIDE)),
+    Sick("a proxy command", "ssh",
+         {GUEST: GuestState(status=255, error="Connection closed by UNKNOWN port 65535", went_to="a proxy command")},
+         "goes to a proxy command", "overrides", ("host key", *INSIDE)),
     # inside
     Sick("a full Mac", "disk", {MAC_SPACE: Space(500 * 2**30, 2**29)}, "Mac's own disk.*512MiB of 500.0GiB", "Make room"),
     Sick("a full guest", "disk", guest(disk=(60 * 2**30, 100 * 2**20)), "100MiB of 60.0GiB are free", "collect-garbage"),
@@ -358,6 +381,57 @@ def test_what_is_wrong_is_found_with_its_cause(sick: Sick) -> None:
 
 def _matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text) is not None or pattern in text
+
+
+@pytest.mark.parametrize("word", LAST_WORDS, ids=lambda word: word.seen)
+def test_what_ssh_says_last_is_said_with_its_meaning(word: LastWord) -> None:
+    assert next(each for each in LAST_WORDS if each.pattern.search(word.seen)) is word
+    for host_key in ("", ALL_WELL.host_key):
+        world = HEALTHY | {GUEST: GuestState(status=255, error=word.seen, host_key=host_key)}
+        found = {each.check: each for each in of(DOCTOR, world)}
+        assert found["ssh"].state is State.BROKEN
+        assert word.seen in found["ssh"].cause and found["ssh"].remedy
+        assert Case("", DOCTOR, world).steps() != []
+
+
+def test_a_key_is_adopted_only_from_the_builders_own_port() -> None:
+    taken = {Listeners(31422): (replace(LISTENING, pid=7, group=7, parent=1, command="sshd"),)}
+    world = HEALTHY | taken | {GUEST: GuestState(status=255, error="x", host_key=OTHER)}
+    found = {each.check: each for each in of(DOCTOR, world)}
+    assert found["host key"].state is State.BROKEN
+    assert "linux_builder_host_key" not in found["host key"].remedy
+
+
+NO_LOGINS = [{}, *({GUEST: GuestState(status=255, error=error)} for error in ("", *(each.seen for each in LAST_WORDS)))]
+
+
+@pytest.mark.parametrize("sick", SICK, ids=str)
+def test_what_is_not_reached_is_never_health(sick: Sick) -> None:
+    """Whatever else is wrong besides, and however little ssh says."""
+    _, _, examination = resources(**sick.given)
+    for other in NO_LOGINS:
+        heard = answers(examination, HEALTHY | other | sick.world)
+        found = examination.examine(heard).found
+        states = {each.state for each in found.values()}
+        assert State.NOT_REACHED not in states or states & {State.BROKEN, State.UNKNOWN}
+        assert {found[each.waits_for].state for each in found.values() if each.waits_for} <= {
+            State.BROKEN,
+            State.UNKNOWN,
+        }
+        with contextlib.suppress(Unknown):
+            assert list(examination.changes(heard)) != []
+
+
+def test_checks_that_wait_for_each_other_are_no_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(for_: str) -> Any:
+        def check(examination: Any) -> Finding:
+            raise NotReached(for_)
+
+        return check
+
+    monkeypatch.setattr("builderfleet.plugin_utils.resources.doctor.CHECKS", {"a": waits("b"), "b": waits("a")})
+    found = DOCTOR.examine(answers(DOCTOR, HEALTHY)).found
+    assert {each.state for each in found.values()} == {State.UNKNOWN}
 
 
 def test_every_check_is_found_wrong_somewhere() -> None:

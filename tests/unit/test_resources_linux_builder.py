@@ -19,7 +19,7 @@ from builderfleet.plugin_utils.resources.linux_build import PROOF
 from builderfleet.plugin_utils.resources.linux_builder import desired
 from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
 from builderfleet.plugin_utils.resources.nix_machine import NixMachine
-from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig, SshHost
+from builderfleet.plugin_utils.resources.ssh_host import SshHost
 
 from tests.unit import test_resources_builder_vm as vm
 from tests.unit import test_resources_launchd_daemon as daemon
@@ -57,7 +57,6 @@ def converged() -> World:
         vm.JOB: daemon.running(job),
         Greeting(31422): SSHD,
         File(host.path): file(_rendered(host)),
-        EffectiveSshConfig("builderfleet"): {key.lower(): [value] for key, value in host.options},
         NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true"),
         PROOF: file("Linux 6 on builder for aarch64-linux\n\n"),
     }

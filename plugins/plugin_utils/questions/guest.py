@@ -69,7 +69,10 @@ def _word(script: str) -> str:
     return script.strip().replace("\\", "\\\\").replace("\n", "\\n")
 
 
+# What `ssh -v` says, as OpenSSH 8.7 to 9.9 word it (sshconnect.c); what is worded otherwise is not known, which is no fault.
 _HOST_KEY = re.compile(r"^debug1: Server host key: \S+ (SHA256:\S+)", re.MULTILINE)
+_CONNECTING = re.compile(r"^debug1: Connecting to \S+ \[(?P<address>\S+)\] port (?P<port>\d+)\.", re.MULTILINE)
+_THROUGH_PROXY = re.compile(r"^debug1: Executing proxy command: ", re.MULTILINE)
 _CHATTER = re.compile(
     r"^(debug\d|OpenSSH_|Authenticated to|Authenticating to|Transferred:|Bytes per second|Pseudo-terminal|Warning: Perm)"
 )
@@ -95,7 +98,8 @@ class Tried:
 class GuestState:
     """What was seen of the guest. `status` is ssh's: 0 means that the guest let the Mac in and answered.
 
-    `error` is ssh's last word. `host_key` is the fingerprint of the key that the guest presented, empty when it did not
+    `error` is ssh's last word. `went_to` is where ssh connected to, "127.0.0.1 port 31422" or "a proxy command", empty when
+    that is not known. `host_key` is the fingerprint of the key that the guest presented, empty when it did not
     come to that. `now` is the guest's clock; `before` and `after` are the Mac's around it. `disk` is the size of its
     store's disk and what is free of it, in bytes. `cache` is the URL of the first of `substituters` that is on the web,
     `name` its host; `mac_fetches` whether the Mac gets at it, asked only where the guest does not.
@@ -103,6 +107,7 @@ class GuestState:
 
     status: int
     error: str = ""
+    went_to: str = ""
     host_key: str = ""
     before: int = 0
     after: int = 0
@@ -147,6 +152,7 @@ def _state(ran: Ran, said: Mapping[str, str]) -> GuestState:
     return GuestState(
         status=ran.status,
         error=words[-1].strip() if words else "",
+        went_to=_went_to(ran.errors),
         host_key=presented[1] if presented else "",
         before=int(said["before"]),
         after=int(said["after"]),
@@ -160,6 +166,13 @@ def _state(ran: Ran, said: Mapping[str, str]) -> GuestState:
         fetch=_tried(said.get("fetch")),
         mac_fetches=said.get("mac", "0") == "0",
     )
+
+
+def _went_to(said: str) -> str:
+    if _THROUGH_PROXY.search(said):
+        return "a proxy command"
+    found = _CONNECTING.search(said)
+    return f"{found['address']} port {found['port']}" if found else ""
 
 
 def _tried(text: str | None) -> Tried | None:

@@ -29,6 +29,7 @@ from ..resource import Change, Step
 from ..shell import STATE_DIRECTORY, encode, quote
 from ..size import Size
 from ..variables import DEFAULTS
+from . import builder_ssh
 
 LABEL = "org.builderfleet.linux-builder"
 ALIAS = "builderfleet"
@@ -134,12 +135,23 @@ in builder.nixosConfig.system.build.vm
         """The GC root of the run program."""
         return f"{ROOTS}/linux-builder-{hashlib.sha256(self.expression().encode()).hexdigest()[:16]}"
 
+    @property
+    def ssh_options(self) -> builder_ssh.Options:
+        """The Host block by which everybody's ssh gets to the guest."""
+        return (*self._connection, *builder_ssh.pinned(self.host_key))
+
+    @property
+    def _connection(self) -> builder_ssh.Options:
+        return builder_ssh.connection(alias=self.alias, port=self.port, key=self.key, known_hosts=KNOWN_HOSTS.path)
+
     def wrapper(self) -> str:
         """The script that launchd runs: it starts the VM, and asks the guest to shut down when it has to stop.
 
         To QEMU SIGTERM is the power switch. TMPDIR and the disk lie where macOS does not clean up
-        (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well.
+        (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well. ssh reads no configuration:
+        with another's in effect the guest would be cut off at every stop (`facts/field_reports VM 7`).
         """
+        ssh = builder_ssh.command(self._connection, ConnectTimeout="5")
         return f"""#!/bin/sh
 # Managed by builderfleet: changes are put right at the next run.
 program={self.root}/bin/run-nixos-vm
@@ -155,7 +167,7 @@ vm=$!
 
 stop() {{
   trap '' TERM INT
-  /usr/bin/ssh -o ConnectTimeout=5 {self.alias} shutdown now </dev/null
+  {ssh} {self.alias} shutdown now </dev/null
   waited=0
   while kill -0 "$vm" 2>/dev/null && [ "$waited" -lt 40 ]; do sleep 1; waited=$((waited + 1)); done
   kill "$vm" 2>/dev/null

@@ -81,6 +81,7 @@ class Doctor:
             except NotReached as other:
                 finding = not_reached(name, str(other))
             examination.found[name] = finding
+        examination.found.update(_resolved(examination.found))
         return examination
 
     def prevents_build(self, answers: Answers) -> str:
@@ -103,6 +104,24 @@ class Doctor:
         unknown = [f"{each.check} {each.cause}" for each in found if each.state is State.UNKNOWN]
         if unknown and not any(each.state is State.BROKEN for each in found):
             raise Unknown("\n".join(unknown))
+
+
+def _resolved(found: Mapping[str, Finding]) -> Mapping[str, Finding]:
+    """What was not reached, with the check that really comes first. Where that is none, nobody can tell: it is no health."""
+    resolved: dict[str, Finding] = {}
+    for name, finding in found.items():
+        if finding.state is not State.NOT_REACHED:
+            continue
+        on_the_way, first = {name}, finding.waits_for
+        while found[first].state is State.NOT_REACHED and first not in on_the_way:
+            on_the_way.add(first)
+            first = found[first].waits_for
+        if found[first].state in (State.BROKEN, State.UNKNOWN):
+            resolved[name] = not_reached(name, first)
+        else:
+            cause = f"could not be told: it waits for {first}, where nothing was found wrong"
+            resolved[name] = Finding(name, State.UNKNOWN, cause)
+    return resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from .builder_vm import (
     ALIAS,
     DIRECTORY,
     KEY,
-    KNOWN_HOSTS,
     LABEL,
     WRAPPER,
     BuilderVm,
@@ -124,7 +123,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             follows=vm.wrapper(),
         ),
     )
-    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=_ssh_options(value))
+    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=vm.ssh_options)
     yield (
         "machine",
         NixMachine(
@@ -173,21 +172,4 @@ def _nix(value: Mapping[str, Any]) -> NixInstallation:
         extra_conf=value["nix_extra_conf"],
         present=value["nix_state"] == "present",
         after_builder=True,
-    )
-
-
-def _ssh_options(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return (
-        ("HostName", "127.0.0.1"),
-        ("Port", str(value["linux_builder_port"])),
-        ("User", "builder"),
-        ("HostKeyAlias", ALIAS),
-        ("UserKnownHostsFile", KNOWN_HOSTS.path),  # for people, and to shut the guest down; Nix brings its own
-        ("IdentityFile", KEY),
-        ("IdentitiesOnly", "yes"),
-        ("BatchMode", "yes"),
-        ("StrictHostKeyChecking", "yes"),
-        ("ConnectTimeout", "30"),
-        ("ServerAliveInterval", "15"),
-        ("ServerAliveCountMax", "4"),
     )
