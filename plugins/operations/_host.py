@@ -68,8 +68,11 @@ def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) ->
 
 
 @contextmanager
-def confined(host: Host, session: Session) -> Iterator[None]:
-    """Whatever goes wrong inside is this host's failure, and no other's. Keeps what is collected up to date."""
+def confined(host: Host, session: Session, quiet: bool = False) -> Iterator[None]:
+    """Whatever goes wrong inside is this host's failure, and no other's. Keeps what is collected up to date.
+
+    `quiet` where the caller says what failed.
+    """
     result = None
     try:
         yield
@@ -81,7 +84,7 @@ def confined(host: Host, session: Session) -> Iterator[None]:
         session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
     if session.failure:
         result = session.result()
-        for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
+        for line in () if quiet else f"{session.failure.outcome.word}: {session.failure}".split("\n"):
             host.log_styled(line, fg="red", log_func=logger.error)
     if result:
         dry = host.state.current_stage is not StateStage.Execute
@@ -121,14 +124,14 @@ def _failed(state: State, host: Host) -> bool:
     return False
 
 
-def make(state: State, host: Host, session: Session, change: Change) -> bool:
-    """Make one change and ask again. False is pyinfra's word for a failure of this host."""
+def make(state: State, host: Host, session: Session, change: Change, quiet: bool = False) -> bool:
+    """Make one change and ask again. False is pyinfra's word for a failure of this host; `quiet`: the caller says which."""
     began = time.monotonic()
     host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")
     _show_diffs(host, change)
     still = gevent.spawn(_still_at_it, host, change.summary)
     try:
-        with confined(host, session):
+        with confined(host, session, quiet):
             _carry(host, session, session.apply(change), change.limit)
     finally:
         still.kill()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -43,7 +43,8 @@ class Change:
 
     `limit` is the time in seconds after which the front end gives the connection up; `slow` marks what takes more than
     a few seconds, so that it is announced before it starts. A `proof` changes nothing on the Mac that anybody wanted:
-    it only shows that what is there works.
+    it only shows that what is there works; `evidence` reads from the answers what it showed. `check` is the doctor's
+    check that it is: that it fails is then a finding, which needs a person.
     """
 
     summary: str
@@ -52,6 +53,8 @@ class Change:
     limit: int = 120
     slow: bool = False
     proof: bool = False
+    evidence: Callable[[Answers], str] | None = None
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,15 @@ class Demanding(Protocol):
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """What is wrong. Raises Unknown."""
+
+
+@runtime_checkable
+class Proving(Protocol):
+    """A resource that changes of others take away what it proved."""
+
+    @property
+    def after_changes(self) -> Mapping[Question[Any], Any]:
+        """The answers that it finds after a change of another resource, which is no such proof itself."""
 
 
 @dataclass(frozen=True, slots=True)

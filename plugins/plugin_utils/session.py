@@ -15,15 +15,15 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import shell
-from .asking import Answers, Probe, Question, Unknown, probe_of
+from .asking import Answers, Probe, Unknown, probe_of
 from .outcome import Outcome
 from .report import Result
-from .resource import Blocked, Change, Demanding, Plan, Resource, Step
+from .resource import Blocked, Change, Demanding, Plan, Proving, Resource, Step
 from .transcript import Transcript, TranscriptError
 
 PROBE_LIMIT = 120
@@ -36,11 +36,15 @@ _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours and the like (ECMA-4
 
 
 class SessionError(Exception):
-    """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet."""
+    """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet.
 
-    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED) -> None:
+    `detail` is all that was said of it, where the text is but a part of that.
+    """
+
+    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED, detail: str = "") -> None:
         super().__init__(message)
         self.outcome = outcome
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,9 @@ class Session:
             return
         if status == shell.RESTART:
             raise SessionError(f"{what}{_last_lines(errors, 1)}", Outcome.REBOOT_NEEDED)
+        if status != 0 and change and change.check:
+            said = _last_lines(errors) or f"status {status} and no message"
+            raise SessionError(f"{change.check}: {_error(said)}", Outcome.NEEDS_PERSON, said)
         if status != 0:
             raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
         if change:
@@ -184,11 +191,13 @@ class Session:
 
     def _supposing(self, resource: Resource) -> Answers:
         """The answers as a resource will find them when its turn comes, as far as other changes touch what it asks."""
-        invalidated: Mapping[Question[Any], Any] = getattr(resource, "after_changes", {})
-        if invalidated and any(
-            isinstance(step, Change) for other in self.resources if other is not resource for step in self.steps(other)
+        if isinstance(resource, Proving) and any(
+            isinstance(step, Change)
+            for other in self.resources
+            if not isinstance(other, Proving)
+            for step in self.steps(other)
         ):
-            return self.answers.supposing(invalidated)
+            return self.answers.supposing(resource.after_changes)
         return self.answers
 
     def next(self, resource: Resource) -> Change | None:
@@ -228,14 +237,20 @@ class Session:
         if self.failure:
             return str(self.failure)
         if self.made:
-            return "\n".join(change.summary for change in self.made)
+            return "\n".join(map(self._shown_made, self.made))
         try:
             steps = [step for _resource, step in self.plan().steps]
         except SessionError as error:
             return str(error)
+        if all(isinstance(step, Change) and step.proof for step in steps):  # nothing else says that it was not done
+            return "\n".join(f"would {step.summary}" for step in steps)
         return "\n".join(
             step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
         )
+
+    def _shown_made(self, change: Change) -> str:
+        evidence = change.evidence(self.answers) if change.evidence else ""
+        return change.summary + (f": built on {evidence}" if evidence else "")
 
     @property
     def shown(self) -> tuple[Change, ...]:
@@ -257,3 +272,9 @@ def _last_lines(text: str, count: int = 12) -> str:
     plain = ("".join(filter(str.isprintable, _ESCAPE.sub("", line))).strip() for line in text.splitlines())
     lines = [line for line, _same in itertools.groupby(filter(None, plain))]
     return "\n".join(lines[-count:])
+
+
+def _error(said: str) -> str:
+    """The line that says most: the last one that a program calls its error, or else the last."""
+    lines = said.splitlines()
+    return next((line for line in reversed(lines) if re.search(r"\berror: \S", line)), lines[-1])

@@ -45,7 +45,7 @@ class Run:
     def changes(self) -> tuple[str, ...]:
         """The changes of the only Mac."""
         (lines,) = self.remarks.values()
-        return lines
+        return tuple(line.partition(": built on ")[0] for line in lines)
 
 
 class FrontEnd:

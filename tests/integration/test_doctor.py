@@ -131,6 +131,30 @@ def test_what_is_broken_is_found(converged: SimulatedMac, pyinfra: Pyinfra, ansi
     assert (found.run.outcome, found.run.code) == ("needs a person", 4)
 
 
+def test_a_build_that_fails_needs_a_person_and_is_told_once(converged: SimulatedMac, door: FrontEnd) -> None:
+    converged.run("ssh builderfleet 'mkdir -p .config/nix; echo rubbish > .config/nix/nix.conf'")
+    found = doctor(door, converged)
+    converged.run("ssh builderfleet rm -r .config")
+    assert (found.wrong, found.hidden) == (["build"], set()), found.run.output
+    assert (found.run.outcome, found.run.code) == ("needs a person", 4), found.run.output
+    assert "unknown setting" not in found.run.output
+    assert found.run.output.count(found.causes["build"]) <= 3, (
+        found.run.output
+    )  # the finding, Ansible's own line, the table
+    assert any(line.startswith("build: ") for line in found.run.changes), found.run.output
+
+
+def test_linux_on_the_mac_itself_is_found(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    converged.run(f"cp -p {CUSTOM} {CUSTOM}.kept; echo 'extra-platforms = aarch64-linux x86_64-darwin' >> {CUSTOM}")
+    found = doctor(pyinfra, converged, build=False)
+    dry = pyinfra.run(converged, dry=True)
+    converged.run(f"mv {CUSTOM}.kept {CUSTOM}")
+    assert found.wrong == ["machine"] and "extra-platforms has aarch64-linux" in found.causes["machine"], (
+        found.run.output
+    )
+    assert (dry.outcome, dry.code) == ("needs a person", 4), dry.output
+
+
 def test_login_items(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
     converged.break_("login-item-off", LABEL)
     found = doctor(pyinfra, converged, build=False)

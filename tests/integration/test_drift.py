@@ -6,6 +6,7 @@ Through both front ends: what one has put right the other finds converged, and b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -146,6 +147,54 @@ def test_drift_is_shown_put_right_and_gone(
         assert (again.outcome, again.code) == ("converged", 0), again.output
         ends.append(end(run, converged))
     assert ends[0] == ends[1]
+
+
+PROXY = "Host *\\n  ProxyCommand /usr/bin/false\\n"
+OTHERS = {
+    "/etc/ssh/ssh_config.d/000-corp.conf": PROXY,
+    "/var/root/.ssh/config": PROXY,
+}
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_an_ssh_that_leads_elsewhere_needs_a_person(
+    path: str, converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
+    """The proof of before is there still, and nothing of ours is otherwise than it should be."""
+    converged.run(f"mkdir -p /var/root/.ssh; printf '{OTHERS[path]}' > {path}")
+    runs = [door.run(converged, dry=dry) for dry in (True, False)]
+    converged.run(f"rm {path}")
+    for run in runs:
+        assert (run.outcome, run.code) == ("needs a person", 4), run.output
+        assert f"{path}, line 2, proxycommand" in run.output
+        alike(path, run.changes)
+
+
+def test_what_comes_after_our_block_is_not_inherited(converged: SimulatedMac, door: FrontEnd) -> None:
+    """What a hardening baseline and a company's own settings say for all hosts."""
+    converged.write(
+        "/etc/ssh/ssh_config.d/fips_ssh_config",
+        b"Host *\n  HostKeyAlgorithms ecdsa-sha2-nistp256\n  KexAlgorithms ecdh-sha2-nistp256\n  Ciphers aes128-gcm@openssh.com\n"
+        b"  PubkeyAuthentication no\n  ProxyJump bastion.invalid\n  RemoteCommand tmux\n  RequestTTY force\n",
+    )
+    run = door.run(converged, linux_builder_build="always")
+    converged.run("rm /etc/ssh/ssh_config.d/fips_ssh_config")
+    assert (run.outcome, run.code) == ("converged", 0), run.output
+
+
+def test_another_builder_proves_nothing_of_ours(converged: SimulatedMac, door: FrontEnd) -> None:
+    """A faster one for the same system, which is the same guest by another name: Nix prefers it, the proof does not."""
+    ours = converged.read(MACHINES)
+    converged.run(
+        f"sed 's/^Host .*/Host other/' {SSH} > /etc/ssh/ssh_config.d/160-other.conf;"
+        f" sed -e 's/@builderfleet /@other /' -e 's/ 1 - / 100 - /' {MACHINES} > /tmp/m; cat /tmp/m >> {MACHINES}"
+    )
+    run = door.run(converged, linux_builder_build="always")
+    converged.run("rm /etc/ssh/ssh_config.d/160-other.conf")
+    converged.write(MACHINES, ours)
+    assert (run.outcome, run.code) == ("converged", 0), run.output
+    assert re.search(r"prove it with a Linux build for aarch64-linux: built on Linux \S+ in builderfleet", run.output)
+    assert "\tssh-ng://builder@builderfleet\t" in converged.read(f"{STATE}/proved").decode()
 
 
 EVERYTHING = (

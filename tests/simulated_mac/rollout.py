@@ -69,9 +69,8 @@ def closing(mac: SimulatedMac, code: int) -> str:
     inventory = mac.lab.directory / "inventory.yml"
     lines = [""]
     if code == 0 and mac.exists(PROVED):
-        lines.append(
-            f"A Linux package was built from this Mac, in its builder: {mac.read(PROVED).decode().splitlines()[0]}"
-        )
+        said = mac.read(PROVED).decode().partition("\t")[0]
+        lines.append(f"A Linux package was built from this Mac, in its builder: {said}")
     lines += [
         "What to try next:",
         "  ./rollout                 again: no changes",

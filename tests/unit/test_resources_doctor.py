@@ -31,7 +31,7 @@ from builderfleet.plugin_utils.questions.ssh import SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, PUBLIC_KEY, WRAPPER
 from builderfleet.plugin_utils.resources.doctor import CHECKS, Doctor, DoctorsBuild, doctor, findings
-from builderfleet.plugin_utils.resources.linux_build import PROOF
+from builderfleet.plugin_utils.resources.linux_build import PROOF, Proof
 from builderfleet.plugin_utils.resources.nix_installation import BEGUN, RECEIPT, plist_of
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES
 from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
@@ -343,6 +343,10 @@ SICK = [
     Sick("a foreign line that stops all", "machine",
          {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n")}, "/etc/nix/machines, line 2",
          "put it right"),
+    Sick("Linux on the Mac itself", "machine",
+         {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true",
+                                  extra_platforms="x86_64-darwin aarch64-linux")},
+         "extra-platforms has aarch64-linux", "Take aarch64-linux out of extra-platforms"),
     Sick("no substitutes", "machine", {NixConfiguration(): nix(builders="@/etc/nix/machines")},
          "builders-use-substitutes", f"{ROLLOUT} set"),
     Sick("a restart that is due", "machine", {RESTART_DUE: file("")}, "restart the Nix daemon", f"{ROLLOUT} restart"),
@@ -510,14 +514,25 @@ def session(world: World, failure: SessionError | None = None) -> Session:
     return conversation
 
 
-PROVED = {PROOF: file(f"Linux 6 on builder for aarch64-linux\n{BUILDER.build.stamp}\n")}
+PROVED = {
+    PROOF: file(
+        Proof("Linux 6 on builder for aarch64-linux", "aarch64-linux", BUILDER.machine.uri, BUILDER.build.stamp).row()
+    )
+}
+FAILED = "warning: x\nerror: out of memory\nthe builder is set up, but no Linux build comes through: see above"
 
 
 @pytest.mark.parametrize(
     ("world", "failure", "state", "cause"),
     [
-        (PROVED, None, State.FINE, "Linux 6 on builder"),
-        ({}, SessionError("prove it: status 1\nerror: out of memory"), State.BROKEN, "status 1\nerror: out of"),
+        (PROVED, None, State.FINE, "Linux 6 in builderfleet"),
+        (
+            {},
+            SessionError("build: error: out of memory", Outcome.NEEDS_PERSON, FAILED),
+            State.BROKEN,
+            "error: out of memory\n  warning: x\n  the builder is set up",
+        ),
+        ({}, SessionError("wanted a transcript"), State.UNKNOWN, "could not be made: wanted a transcript"),
         ({}, SessionError("locked by bob", Outcome.LOCKED), State.UNKNOWN, "could not be made: locked by bob"),
         ({MACHINES: NOTHING}, None, State.NOT_REACHED, "machine comes first"),
         (no_ssh("Connection closed"), None, State.NOT_REACHED, "ssh comes first"),

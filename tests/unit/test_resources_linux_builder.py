@@ -15,7 +15,7 @@ from builderfleet.plugin_utils.questions.nix import NixConfiguration
 from builderfleet.plugin_utils.resource import Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, WRAPPER, BuilderVm, RootNames
 from builderfleet.plugin_utils.resources.launchd_daemon import LaunchdDaemon
-from builderfleet.plugin_utils.resources.linux_build import PROOF
+from builderfleet.plugin_utils.resources.linux_build import PROOF, Proof
 from builderfleet.plugin_utils.resources.linux_builder import desired
 from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
 from builderfleet.plugin_utils.resources.nix_machine import NixMachine
@@ -58,7 +58,7 @@ def converged() -> World:
         Greeting(31422): SSHD,
         File(host.path): file(_rendered(host)),
         NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true"),
-        PROOF: file("Linux 6 on builder for aarch64-linux\n\n"),
+        PROOF: file(Proof("Linux 6 on builder for aarch64-linux", "aarch64-linux", machine.WANTED.uri).row()),
     }
 
 

@@ -114,6 +114,8 @@ def machine(examination: Examination) -> Finding:
         step = steps[0]
         cause = step.summary if isinstance(step, Blocked) else f"Nix is not set up as wanted: {step.summary}"
         return broken("machine", cause, remedy(steps))
+    for step in examination.builder.systems.changes(answers):
+        return broken("machine", step.summary, remedy([step]))
     (registered,) = [each for _line, each in machines.machines(content) if each.uri == wanted.uri]
     return fine("machine", f"{wanted.uri} is registered for {', '.join(registered.systems)}")
 

@@ -22,6 +22,7 @@ from .builder_vm import (
 from .key_rotation import KeyRotation, next_pair
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
+from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
@@ -92,7 +93,8 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         certificates=value["linux_builder_certificates"],
     )
     build = LinuxBuild(
-        system=(value["linux_builder_systems"] or ("",))[0],
+        systems=value["linux_builder_systems"],
+        uri=URI,
         stamp=secrets.token_hex(8) if value["linux_builder_build"] == "always" else "",
     )
     yield (
@@ -136,6 +138,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             host_key=value["linux_builder_host_key"],
         ),
     )
+    yield "machine", LocalSystems(value["linux_builder_systems"])
     yield (
         "rotation",
         KeyRotation(key=KEY, word=value["linux_builder_key_rotation"], port=value["linux_builder_port"], alias=ALIAS),
