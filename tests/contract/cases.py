@@ -110,7 +110,7 @@ ASKING = (
     Case(
         name="launchctl: print-disabled",
         script="/bin/launchctl print-disabled system",
-        out=r"\s*disabled services = \{\n(\t+\"[^\"]+\" => (enabled|disabled|true|false)\n)*\t?\}\n",
+        out=r"\s*disabled services = (\{\n(\t+\"[^\"]+\" => (enabled|disabled|true|false)\n)*\t?\}|\(no disabled services\))\s*",
         root=True,
         source=LAUNCHCTL,
     ),

@@ -13,7 +13,11 @@ import pytest
 from builderfleet.plugin_utils.asking import Unknown
 from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
 from builderfleet.plugin_utils.checks.guest import MAC_SPACE
+<<<<<<< HEAD
 from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
+=======
+from builderfleet.plugin_utils.endings import STARTS
+>>>>>>> c80d86c (A VM that cannot start is recognised in seconds, by what its log says and by how often it ends; kickstart is tried again; a job on its way out is not loaded)
 from builderfleet.plugin_utils.finding import Finding, State, rendered
 from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
 from builderfleet.plugin_utils.outcome import Outcome
@@ -238,7 +242,18 @@ SICK = [
          "is not loaded: it is switched off in the login items", "System Settings", ("port", *OVER_SSH)),
     Sick("crashing", "job",
          STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9), LogTail(BUILDER.job.log): ("qemu: no disk",)},
-         r"ended with exit code 1, started 9 times\n.*log ends with:\n  qemu: no disk", "nixos.qcow2 away",
+         r"ended with exit code 1, started 9 times\n.*log ends with \(the words of QEMU and of the guest\):\n  qemu: no disk",
+         "See /var/log", ("port", *OVER_SSH)),
+    Sick("crashing over its disk", "job",
+         STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9),
+                    LogTail(BUILDER.job.log): ("Read-only file system", STARTS, "qemu: Image is not in qcow2 format")},
+         r"the VM's disk is damaged \(QEMU says: Image is not in qcow2 format\)", r"sudo mv .*/nixos\.qcow2 ",
+         ("port", *OVER_SSH)),
+    Sick("crashing without GICv2", "job",
+         STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9),
+                    LogTail(BUILDER.job.log): (STARTS, "qemu-system-aarch64: HVF does not support GICv2 emulation")},
+         "no GICv2 under Apple's hypervisor", "Pin another nixpkgs", ("port", *OVER_SSH)),
+    Sick("on its way out", "job", STOPPED | {JOB: job(state="SIGTERMed")}, "is on its way out", ROLLOUT,
          ("port", *OVER_SSH)),
     Sick("crashing as QEMU does", "job", STOPPED | {JOB: job(pid=None, last_exit_code=134, runs=9)}, "exit code 134",
          "pin another nixpkgs", ("port", *OVER_SSH)),
@@ -259,6 +274,11 @@ SICK = [
          "the port of the stock darwin.linux-builder", "another port", given={"linux_builder_port": 31022}),
     Sick("silent", "port", {Greeting(31422): b"", **no_ssh("Connection timed out during banner exchange")},
          "open, but the guest behind it is silent", "launchctl kill SIGTERM", ("ssh", *INSIDE)),
+    Sick("silent over its disk", "port",
+         {Greeting(31422): b"", LogTail(BUILDER.job.log): (STARTS, "error: creating '/nix/var': Read-only file system"),
+          **no_ssh("Connection timed out during banner exchange")},
+         r"silent: the guest cannot write to the VM's disk: it is damaged \(the guest says: Read-only file system\)",
+         r"sudo mv .*/nixos\.qcow2 ", ("ssh", *INSIDE)),
     Sick("closed", "port", STOPPED, "nobody listens on port 31422", "It may be starting", OVER_SSH),
     Sick("no sshd", "port", {Greeting(31422): b"220 mail\r\n", **no_ssh("bad banner")}, "no SSH server: '220 mail'", "lsof",
          ("ssh", *INSIDE)),

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import plistlib
+import shlex
+import time
 from dataclasses import replace
 
 import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.endings import STARTS, Ending, endings
 from builderfleet.plugin_utils.formats import plist
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
@@ -15,6 +19,7 @@ from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.launchd_daemon import FINGERPRINT, LaunchdDaemon
 
 from tests.unit.answers import FIFO, NOT_LOADED, SSHD, THERE, Case, Person, World, directory, file, link, loaded
+from tests.unit.sandbox import Sandbox
 
 LABEL = "org.builderfleet.linux-builder"
 PORT = 31422
@@ -73,6 +78,7 @@ CASES = [
     Case("loaded without our fingerprint", WANTED, world(written(), running(environment={})), (RELOAD, WAIT)),
     Case("not loaded", WANTED, world(written(), NOT_LOADED), (LOAD, WAIT)),
     Case("not loaded and disabled", WANTED, world(written(), Loaded(None, disabled=True)), (LOAD, WAIT)),
+    Case("on its way out", WANTED, world(written(), running(state="SIGTERMed"), b""), (LOAD, WAIT)),
     Case("disabled for the next boot", WANTED, world(written(), running(disabled=True)), (ENABLE,)),
     Case("silent", WANTED, world(written(), running(), b""), (WAIT,)),
     Case("does not run and is silent", WANTED, world(written(), running(pid=None), b""), (WAIT,)),
@@ -132,6 +138,94 @@ def test_the_plist_is_checked_before_it_is_installed_and_loaded_after() -> None:
 def test_what_is_as_it_should_be_on_disk_is_not_written_again() -> None:
     assert "stage " not in only("not loaded").script
     assert only("not loaded").diffs == ()
+
+
+# --- waiting, really done ------------------------------------------------------------------------------------------
+
+TABLE = endings("/disk")
+VM = replace(WANTED, login="/usr/bin/ssh vm true", endings=TABLE, start_limit=20)
+
+
+def waited(
+    sandbox: Sandbox, *, log: str = "", each: str = "", ssh: str = "exit 255", alive: bool = True, kick: str = ""
+) -> Ran:
+    """The wait, where `log` is what the log says, each start adds `each` to it, and `ssh` is what a login does.
+
+    The job runs for ever, or ends at once. What launchctl is told, and each login, goes to /said.
+    """
+    pid = "printf '\\tpid = 411\\n'" if alive else ":"
+    (sandbox / "/var/log").mkdir(parents=True)
+    (sandbox / LOG.path).write_text(log)
+    (sandbox / "/runs").write_text("1\n")
+    sandbox.double(
+        "/bin/launchctl",
+        "case $1 in\n"
+        f"print) printf 'system/it = {{\\n\\tstate = x\\n\\truns = %s\\n' \"$(cat /runs)\"; {pid}"
+        "; printf '\\tlast exit code = 7\\n}\\n' ;;\n"
+        f'kickstart) echo "$*" >> /said\n{kick}\necho $(($(cat /runs) + 1)) > /runs\n'
+        f'printf "%s" {shlex.quote(each)} >> {LOG.path} ;;\n'
+        "esac",
+    )
+    sandbox.double("/usr/bin/ssh", f'echo "ssh $*" >> /said\n{ssh}')
+    (change,) = Case("", VM, world(written(VM), running(VM), b"")).changes()
+    ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    said = sandbox / "/said"
+    return ran.returncode, ran.stderr, said.read_text().splitlines() if said.exists() else []
+
+
+Ran = tuple[int, str, list[str]]
+KICK, KICK_AGAIN, LOGIN = f"kickstart system/{LABEL}", f"kickstart -k system/{LABEL}", "ssh vm true"
+
+
+def test_a_login_is_what_shows_that_it_is_up(sandbox: Sandbox) -> None:
+    assert waited(sandbox, ssh="exit 0") == (0, "", [LOGIN])
+
+
+@pytest.mark.parametrize(
+    "refusal", ["builder@127.0.0.1: Permission denied (publickey).", "Host key verification failed."]
+)
+def test_who_refuses_a_login_is_up(dash_sandbox: Sandbox, refusal: str) -> None:
+    assert waited(dash_sandbox, ssh=f"echo '{refusal}' >&2; exit 255") == (0, "", [LOGIN])
+
+
+def test_it_is_asked_ever_more_rarely(dash_sandbox: Sandbox) -> None:
+    """sshd shuts an address out whose connections end without a login (PerSourcePenalties), and all of a Mac is one."""
+    ssh = "[ -e /first ] || date +%s > /first; [ $(($(date +%s) - $(cat /first))) -ge 10 ]"
+    status, _, said = waited(dash_sandbox, ssh=ssh)
+    assert (status, set(said)) == (0, {LOGIN})
+    assert len(said) <= 6  # in ten seconds
+
+
+@pytest.mark.parametrize("ending", TABLE, ids=lambda each: each.text)
+def test_what_says_that_it_will_not_come_up_is_believed_within_seconds(dash_sandbox: Sandbox, ending: Ending) -> None:
+    began = time.monotonic()
+    status, errors, said = waited(dash_sandbox, each=f"{STARTS}\nqemu: {ending.text} (8)\n", alive=False)
+    assert (status, said) == (1, [LOGIN, KICK, LOGIN])
+    assert errors.endswith(f"{LABEL} does not come up: {ending}; see what it says in {LOG.path}\n")
+    assert f"At the end of {LOG.path}, in the words of what runs there:\n{STARTS}\nqemu: {ending.text} (8)\n" in errors
+    assert time.monotonic() - began < 6
+
+
+def test_what_ends_again_and_again_is_given_up_within_seconds(sandbox: Sandbox) -> None:
+    status, errors, said = waited(sandbox, each="oh\n", alive=False)
+    assert (status, said.count(KICK)) == (1, 3)
+    assert errors.endswith(f"it ended again and again, with exit code 7; see what it says in {LOG.path}\n")
+
+
+def test_what_was_said_before_it_was_put_right_is_no_evidence(sandbox: Sandbox) -> None:
+    bad = f"{STARTS}\nqemu: Image is not in qcow2 format\n"
+    assert waited(sandbox, log=bad, each=f"{STARTS}\n", ssh="exit 0") == (0, "", [KICK_AGAIN, LOGIN])
+
+
+def test_a_former_start_is_none_at_all(dash_sandbox: Sandbox) -> None:
+    log = f"{STARTS}\nqemu: Image is not in qcow2 format\n{STARTS}\n"
+    assert waited(dash_sandbox, log=log, ssh="exit 0") == (0, "", [LOGIN])
+
+
+def test_a_kickstart_that_fails_for_a_moment_is_tried_again(sandbox: Sandbox) -> None:
+    kick = "echo x >> /tries; [ $(wc -l < /tries) -gt 2 ] || { echo 'Could not kickstart service: 5' >&2; exit 5; }"
+    status, _, said = waited(sandbox, alive=False, kick=kick, ssh="[ -e /tries ] && [ $(wc -l < /tries) -gt 2 ]")
+    assert (status, said) == (0, [LOGIN, KICK, KICK, KICK, LOGIN])
 
 
 def test_it_has_time_to_stop_before_the_connection_is_given_up() -> None:

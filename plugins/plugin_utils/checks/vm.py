@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..asking import Question
+from ..endings import Ending, known, last_start
 from ..finding import Finding, broken, fine
 from ..formats.launchctl import Job
 from ..questions.file import Kind, Metadata
@@ -14,15 +15,17 @@ from ..questions.launchd import LaunchdJob
 from ..questions.log_tail import LogTail
 from ..questions.network import Greeting, Listeners
 from ..resource import Blocked, Change
-from ..resources.builder_vm import DISK
 from .examination import Builder, Examination, remedy
 from .jobs import ended, has_failed, is_login_item_off, login_item_remedy
 
 HAND_KEY, PIN_HOST_KEY = "hand the client's public key", "pin the builder VM's host key"
 """How those of the VM's changes begin that are about keys."""
 
-# What is known of how QEMU ends (facts/linux_builder §4 #3).
+# Where the log says nothing that is known (facts/linux_builder §4 #3).
 _EXIT_CODES = {134: "QEMU stopped itself, as some of its versions do on some versions of macOS: pin another nixpkgs"}
+
+_SHOWN = 4
+"""How many lines of a log are shown."""
 
 
 def questions(builder: Builder) -> Iterator[Question[Any]]:
@@ -53,6 +56,8 @@ def job(examination: Examination) -> Finding:
         )
     if loaded.job is None:
         return broken("job", f"{label} is not loaded", remedy(steps))
+    if loaded.job.is_leaving:
+        return broken("job", f"{label} is on its way out: launchd was told to unload it", remedy(steps))
     changed = _vm_steps(examination)
     if changed:
         return broken("job", f"what {label} runs from is not as it was left", remedy(changed))
@@ -70,15 +75,25 @@ def _vm_steps(examination: Examination) -> list[Change | Blocked]:
 
 def _crash(examination: Examination, job: Job) -> Finding:
     wanted = examination.builder.job
-    said = examination.answers[LogTail(wanted.log)]
+    ending, said = _said(examination)
     cause = [f"{wanted.label} does not keep running: {ended(job)}"]
-    cause += [f"{wanted.log} ends with:", *(f"  {line}" for line in said)] if said else []
+    if ending:
+        return broken("job", "\n".join([f"{cause[0]}: {_cause(ending)}", *said]), ending.remedy)
     known = _EXIT_CODES.get(job.last_exit_code or 0)
-    what = (
-        f"See {wanted.log} on that Mac. A disk that QEMU does not read any more holds nothing that cannot be built again:"
-        f" move {DISK.path} away, and the next start makes a new one"
-    )
-    return broken("job", "\n".join(cause), known or what)
+    return broken("job", "\n".join(cause + said), known or f"See {wanted.log} on that Mac")
+
+
+def _said(examination: Examination) -> tuple[Ending | None, list[str]]:
+    """What the VM's log says since its last start: the known text in it, and its end, marked as others' words."""
+    log = examination.builder.job.log
+    lines = last_start(examination.answers[LogTail(log)])
+    ending = known(examination.builder.job.endings, lines)
+    whose = f"{log} ends with (the words of QEMU and of the guest):"
+    return ending, [whose, *(f"  {line}" for line in lines[-_SHOWN:])] if lines else []
+
+
+def _cause(ending: Ending) -> str:
+    return f"{ending.cause} ({ending.who} says: {ending.text})"
 
 
 def port(examination: Examination) -> Finding:
@@ -104,6 +119,10 @@ def port(examination: Examination) -> Finding:
             f"nobody listens on port {number}, though the VM's job runs",
             f"It may be starting: look again in a minute; else {examination.restart_vm}, and {builder.job.log} says why",
         )
+    ending, said = _said(examination)
+    if ending:
+        cause = f"port {number} is open, but the guest behind it is silent: {_cause(ending)}"
+        return broken("port", "\n".join([cause, *said]), ending.remedy)
     return broken(
         "port",
         f"port {number} is open, but the guest behind it is silent",

@@ -13,7 +13,7 @@ class LogTail:
     """The last lines of the file at `path`; none when it is not there."""
 
     path: str
-    lines: int = 4
+    lines: int = 60
 
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/bin/tail", "-n", str(self.lines), self.path),)

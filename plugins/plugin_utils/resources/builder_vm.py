@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..asking import Answers, Question, Replies, Request, Unknown, look, run
+from ..endings import STARTS
 from ..files import diff, own_file
 from ..ledger import LEDGER, PARENT, STATE, ledger, written
 from ..questions.file import File, Found, Kind, Metadata, found
@@ -37,6 +38,9 @@ KEY = "/etc/nix/builderfleet_ed25519"
 DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
 KEYS = f"{DIRECTORY}/keys"
+LOG = "/var/log/builderfleet-linux-builder.log"
+MOST_LOG = 10 * 2**20  # bytes, beyond which the log is shortened
+LEFT_OF_LOG = 2**16
 DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
 KNOWN_HOSTS = File(f"{DIRECTORY}/known_hosts")
 PUBLIC_KEY = File(f"{KEYS}/builder_ed25519.pub")
@@ -149,7 +153,8 @@ in builder.nixosConfig.system.build.vm
 
         To QEMU SIGTERM is the power switch. TMPDIR and the disk lie where macOS does not clean up
         (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well. ssh reads no configuration:
-        with another's in effect the guest would be cut off at every stop (`facts/field_reports VM 7`).
+        with another's in effect the guest would be cut off at every stop (`facts/field_reports VM 7`). launchd keeps the log
+        open, so that a rename would rotate nothing (17): it is shortened in place.
         """
         ssh = builder_ssh.command(self._connection, ConnectTimeout="5")
         return f"""#!/bin/sh
@@ -162,6 +167,15 @@ mkdir -m 0700 tmp || exit 78
 KEYS={KEYS} NIX_DISK_IMAGE={DISK.path} TMPDIR={DIRECTORY}/tmp USE_TMPDIR=1
 NIX_SSL_CERT_FILE={self.certificates}
 export KEYS NIX_DISK_IMAGE TMPDIR USE_TMPDIR NIX_SSL_CERT_FILE
+log={LOG}
+shorten() {{
+  [ -f "$log" ] && [ "$(/usr/bin/wc -c < "$log")" -gt {MOST_LOG} ] || return 0
+  end=$(/usr/bin/tail -c {LEFT_OF_LOG} "$log")
+  printf '(what stood above was more than {MOST_LOG // 2**20} MiB)\\n%s\\n' "$end" > "$log"
+}}
+shorten
+(while sleep 3600; do shorten; done) </dev/null >/dev/null 2>&1 &
+echo '{STARTS}'
 "$program" </dev/null &
 vm=$!
 
@@ -177,6 +191,10 @@ stop() {{
 trap stop TERM INT
 wait "$vm"
 """
+
+    def login(self) -> str:
+        """The command that logs in to the guest, on which nothing but the VM has to be there yet."""
+        return f"{builder_ssh.command(self._connection, ConnectTimeout='5')} -n {self.alias} true"
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, KNOWN_HOSTS, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)

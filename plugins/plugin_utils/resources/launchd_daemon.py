@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
+from ..endings import STARTS, Ending
 from ..files import diff, in_the_way, removed, replaced
 from ..formats import plist
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
@@ -61,17 +62,71 @@ load() {
 }
 """
 
-_GREETING = r"""
-# greeting PORT SECONDS: wait until a server on 127.0.0.1 speaks; that its port is open says nothing
-greeting() {
+KICK = r"""
+# kick [-k] LABEL: kickstart fails for a moment now and then, with 5 on macOS 26; Nix's installer tries it as often
+kick() {
+  kicks=0
+  until said=$(/bin/launchctl kickstart "$@" 2>&1); do
+    kicks=$((kicks + 1))
+    [ "$kicks" -lt 11 ] || fail "launchctl kickstart $* still fails after $kicks tries: $said"
+    sleep 0.5
+  done
+}
+"""
+
+_GREETS = r"""
+# greets PORT: whether a server on 127.0.0.1 speaks; that its port is open says nothing
+greets() {
   /usr/bin/perl -MIO::Socket::INET -e '
-    my ($port, $seconds) = @ARGV; my $until = time + $seconds;
-    while (time < $until) {
-      my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $port, Timeout => 2);
-      if ($socket) { my $ready = ""; vec($ready, fileno $socket, 1) = 1;
-        exit 0 if select($ready, undef, undef, 2) && sysread($socket, my $said, 64) }
-      select undef, undef, undef, 0.3 }
-    exit 1' "$1" "$2"
+    my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => shift, Timeout => 2) or exit 1;
+    my $ready = ""; vec($ready, fileno $socket, 1) = 1;
+    exit !(select($ready, undef, undef, 2) && sysread($socket, my $said, 64))' "$1"
+}
+"""
+
+# To sshd a connection that ends without a login is a reason to shut its address out, and all of a Mac is one address to
+# its VM (PerSourcePenalties, OpenSSH 9.8): so it is asked by a login where there is one, ever more rarely, and where the
+# login is refused it is up as well: whose fault that is, others find out.
+_LOGS_IN = r"""
+logs_in() {
+  said=$(LOGIN 2>&1) && return 0
+  case $said in *"Permission denied"* | *"Host key verification failed"* | *"Too many authentication failures"*) return 0 ;; esac
+  return 1
+}
+"""
+
+# It ends at once where it is clear that the daemon will not come up: its log says so in known words, or it has ended three
+# times since. What a former start said is no evidence, so the log is read from where it ended when the wait began; a
+# start script may have shortened it since.
+_AWAITS = r"""
+field() {
+  /bin/launchctl print "system/$label" 2>/dev/null |
+    /usr/bin/awk -v line="$1" 'index($0, "\t" line " = ") == 1 { print $NF; exit }'
+}
+size() { if [ -e "$log" ]; then wc -c < "$log" | tr -d ' '; else echo 0; fi; }
+since() {
+  from=$1; [ "$(size)" -ge "$from" ] || from=0
+  if [ -e "$log" ]; then /usr/bin/tail -c "+$((from + 1))" "$log" | /usr/bin/tail -c 65536; fi
+}
+last_start() {
+  since 0 | /usr/bin/awk -v starts="$1" '
+    index($0, starts) == 1 { text = ""; next }
+    { text = text $0 "\n" }
+    END { printf "%s", text }'
+}
+
+# awaits SECONDS: 0 when it answers within them, 1 when it does not, 2 when it will not
+awaits() {
+  began=$(size); runs=$(field runs); runs=${runs:-0}; pause=1; until=$(($(/bin/date +%s) + $1))
+  while :; do
+    if answers; then return 0; fi
+    if reason "$(since "$began")" >/dev/null; then return 2; fi
+    now=$(field runs)
+    [ "$((${now:-0} - runs))" -lt 3 ] || return 2
+    [ "$(/bin/date +%s)" -lt "$until" ] || return 1
+    if [ -z "$(field pid)" ]; then kick "system/$label"; fi
+    sleep "$pause"; [ "$pause" -ge 3 ] || pause=$((pause + 1))
+  done
 }
 """
 
@@ -82,7 +137,8 @@ class LaunchdDaemon:
 
     `answers_on` is a TCP port of 127.0.0.1 on which it greets (as SSH servers do) when it is up; `start_limit` how many
     seconds that may take. `follows` is whatever else it has to be restarted for when it changes (a program's text).
-    `exit_timeout` is how many seconds it has between SIGTERM and SIGKILL.
+    `exit_timeout` is how many seconds it has between SIGTERM and SIGKILL. `login` is a command that logs in there, where
+    one can; `endings` is what its log says when it cannot come up.
     """
 
     label: str
@@ -96,6 +152,8 @@ class LaunchdDaemon:
     answers_on: int | None = None
     start_limit: int = 180
     follows: str = field(default="", metadata=INTERNAL)
+    login: str = field(default="", metadata=INTERNAL)
+    endings: tuple[Ending, ...] = field(default=(), metadata=INTERNAL)
     present: bool = True
 
     def __post_init__(self) -> None:
@@ -164,9 +222,10 @@ class LaunchdDaemon:
             )
         )
         diffs = () if as_wanted else (diff(self.path, found, wanted),)
-        reload = loaded.job is None or self._is_other(found, loaded, definition)
+        gone = loaded.job is None or loaded.job.is_leaving
+        reload = gone or self._is_other(found, loaded, definition)
         if reload:
-            verb = "load" if loaded.job is None else "reload"
+            verb = "load" if gone else "reload"
             yield Change(f"{verb} {self.title}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120)
         elif write:
             yield Change(f"put {self.path} right", write, diffs)
@@ -179,7 +238,7 @@ class LaunchdDaemon:
                 yield Change(
                     f"wait until {self.label} answers on port {self.answers_on}",
                     self._wait(self.answers_on),
-                    limit=2 * self.start_limit + 60,
+                    limit=2 * self.start_limit + self.exit_timeout + 90,
                     slow=True,
                 )
         elif not reload and self.keep_alive and loaded.job is not None and loaded.job.pid is None:
@@ -205,26 +264,45 @@ class LaunchdDaemon:
             f"if /bin/launchctl print-disabled system | /usr/bin/grep -F {quote(chr(34) + self.label + chr(34))} |"
             f" /usr/bin/grep -q -e disabled -e true; then /bin/launchctl enable system/{label}; fi\n"
             f"unload {label} {self.exit_timeout + 15}\nload {label} {path}\n"
+            # A job that was booted out and in quickly can stay "not running" until it is kicked (seen on macOS 26.5).
+            + (f"/bin/launchctl kickstart system/{label} >/dev/null 2>&1 || :\n" if self.keep_alive else "")
         )
 
     def _tail(self) -> str:
-        return f"/usr/bin/tail -n 8 {quote(self.log)} >&2\n" if self.log else ""
+        if not self.log:
+            return ""
+        return (
+            f"echo 'At the end of {self.log}, in the words of what runs there:' >&2\n"
+            f"if [ -e {quote(self.log)} ]; then /usr/bin/tail -n 6 {quote(self.log)} >&2; fi\n"
+        )
 
     def _wait(self, port: int) -> str:
+        """Wait; restart it once, for it may hang; and say why it does not come up."""
+        rows = "".join(f"    *{quote(each.text)}*) echo {quote(str(each))} ;;\n" for each in self.endings)
+        see = f"; see what it says in {self.log}" if self.log else ""
         return (
-            f"{_GREETING}\nif ! greeting {port} {self.start_limit}; then\n"
-            f"/bin/launchctl kickstart -k system/{quote(self.label)}\n"
-            f"if ! greeting {port} {self.start_limit}; then\n{self._tail()}"
-            f"fail 'nothing greets on 127.0.0.1:{port}, not after a restart either: see what {self.label} says"
-            f"{' in ' + self.log if self.log else ''}'\nfi\nfi\n"
+            f"{KICK}{_LOGS_IN.replace('LOGIN', self.login) if self.login else _GREETS}{_AWAITS}\n"
+            f"label={quote(self.label)}; log={quote(self.log or '/dev/null')}\n"
+            f"answers() {{ {'logs_in' if self.login else f'greets {port}'}; }}\n"
+            f"reason() {{\n  case $1 in\n{rows}    *) return 1 ;;\n  esac\n}}\n"
+            # What it said when it started last may be what was put right meanwhile: it gets another start.
+            f'if reason "$(last_start {quote(STARTS)})" >/dev/null; then kick -k "system/$label"; fi\n'
+            f"result=0; awaits {self.start_limit} || result=$?\n"
+            'if [ "$result" -eq 1 ]; then\n  kick -k "system/$label"\n'
+            f"  result=0; awaits {self.start_limit + self.exit_timeout} || result=$?\nfi\n"
+            'if [ "$result" -ne 0 ]; then\n'
+            f"  {self._tail()}"
+            '  why=$(reason "$(since "$began")") || why="it ended again and again, with exit code $(field "last exit code")"\n'
+            f'  [ "$result" -eq 1 ] || fail "$label does not come up: $why"{quote(see)}\n'
+            f"  fail 'nothing greets on 127.0.0.1:{port}, not after a restart either{see}'\nfi\n"
         )
 
     def _start(self) -> str:
         running = f"/bin/launchctl print system/{quote(self.label)} | /usr/bin/grep -q '^.pid = '"
         return (
-            f"/bin/launchctl kickstart system/{quote(self.label)}\nwaited=0\n"
-            f'until {running}; do\n[ "$waited" -lt {self.start_limit} ] || {{ {self._tail()}'
-            f"fail '{self.label} does not keep running'; }}\nsleep 1; waited=$((waited + 1))\ndone\n"
+            f"{KICK}kick system/{quote(self.label)}\nwaited=0\n"
+            f'until {running}; do\nif [ "$waited" -ge {self.start_limit} ]; then {self._tail()}'
+            f"fail '{self.label} does not keep running'; fi\nsleep 1; waited=$((waited + 1))\ndone\n"
         )
 
     def _remove(self, found: Found, loaded: Loaded, answers: Answers) -> Iterator[Step]:

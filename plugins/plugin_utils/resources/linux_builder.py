@@ -7,13 +7,16 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ..endings import endings
 from ..resource import Resource
 from ..variables import WrongVariable, values
 from .builder_vm import (
     ALIAS,
     DIRECTORY,
+    DISK,
     KEY,
     LABEL,
+    LOG,
     WRAPPER,
     BuilderVm,
     FormerBuilderVms,
@@ -30,7 +33,6 @@ from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
 
-LOG = "/var/log/builderfleet-linux-builder.log"
 SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
 EXIT_TIMEOUT = 60  # seconds that the guest may take to shut down
@@ -123,6 +125,8 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             answers_on=value["linux_builder_port"],
             start_limit=value["linux_builder_start_limit"],
             follows=vm.wrapper(),
+            login=vm.login(),
+            endings=endings(DISK.path),
         ),
     )
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=vm.ssh_options)

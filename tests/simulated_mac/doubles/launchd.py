@@ -107,6 +107,8 @@ class Launchd:
         if label in self.jobs:  # also while the former instance is still going away
             raise Refused(5, RICHER)
         self.jobs[label] = Job(label, path, definition, self.settings)
+        if shared.use_up("spawn-lost"):
+            self.jobs[label].forget_to_start()
 
     def bootout(self, label: str) -> Reply:
         job = self.jobs.get(label)
