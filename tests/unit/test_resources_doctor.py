@@ -13,11 +13,8 @@ import pytest
 from builderfleet.plugin_utils.asking import Unknown
 from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
 from builderfleet.plugin_utils.checks.guest import MAC_SPACE
-<<<<<<< HEAD
 from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
-=======
 from builderfleet.plugin_utils.endings import STARTS
->>>>>>> c80d86c (A VM that cannot start is recognised in seconds, by what its log says and by how often it ends; kickstart is tried again; a job on its way out is not loaded)
 from builderfleet.plugin_utils.finding import Finding, State, rendered
 from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
 from builderfleet.plugin_utils.outcome import Outcome

@@ -103,7 +103,9 @@ field() {
   /bin/launchctl print "system/$label" 2>/dev/null |
     /usr/bin/awk -v line="$1" 'index($0, "\t" line " = ") == 1 { print $NF; exit }'
 }
-size() { if [ -e "$log" ]; then wc -c < "$log" | tr -d ' '; else echo 0; fi; }
+size() {
+  if [ -e "$log" ]; then wc -c < "$log" | tr -d ' '; else echo 0; fi
+}
 since() {
   from=$1; [ "$(size)" -ge "$from" ] || from=0
   if [ -e "$log" ]; then /usr/bin/tail -c "+$((from + 1))" "$log" | /usr/bin/tail -c 65536; fi
@@ -115,15 +117,15 @@ last_start() {
     END { printf "%s", text }'
 }
 
-# awaits SECONDS: 0 when it answers within them, 1 when it does not, 2 when it will not
+# awaits SECONDS: `came` is yes when it answers within them, late when it does not, and never when it will not
 awaits() {
-  began=$(size); runs=$(field runs); runs=${runs:-0}; pause=1; until=$(($(/bin/date +%s) + $1))
-  while :; do
-    if answers; then return 0; fi
-    if reason "$(since "$began")" >/dev/null; then return 2; fi
+  began=$(size); runs=$(field runs); runs=${runs:-0}; pause=1; until=$(($(/bin/date +%s) + $1)); came=
+  while [ -z "$came" ]; do
+    if answers; then came=yes; break; fi
+    reason "$(since "$began")"
     now=$(field runs)
-    [ "$((${now:-0} - runs))" -lt 3 ] || return 2
-    [ "$(/bin/date +%s)" -lt "$until" ] || return 1
+    if [ -n "$why" ] || [ "$((${now:-0} - runs))" -ge 3 ]; then came=never; break; fi
+    if [ "$(/bin/date +%s)" -ge "$until" ]; then came=late; break; fi
     if [ -z "$(field pid)" ]; then kick "system/$label"; fi
     sleep "$pause"; [ "$pause" -ge 3 ] || pause=$((pause + 1))
   done
@@ -278,23 +280,23 @@ class LaunchdDaemon:
 
     def _wait(self, port: int) -> str:
         """Wait; restart it once, for it may hang; and say why it does not come up."""
-        rows = "".join(f"    *{quote(each.text)}*) echo {quote(str(each))} ;;\n" for each in self.endings)
+        rows = "".join(f"    *{quote(each.text)}*) why={quote(str(each))} ;;\n" for each in self.endings)
         see = f"; see what it says in {self.log}" if self.log else ""
         return (
             f"{KICK}{_LOGS_IN.replace('LOGIN', self.login) if self.login else _GREETS}{_AWAITS}\n"
             f"label={quote(self.label)}; log={quote(self.log or '/dev/null')}\n"
             f"answers() {{ {'logs_in' if self.login else f'greets {port}'}; }}\n"
-            f"reason() {{\n  case $1 in\n{rows}    *) return 1 ;;\n  esac\n}}\n"
+            f"reason() {{\n  why=\n  case $1 in\n{rows}  esac\n}}\n"
             # What it said when it started last may be what was put right meanwhile: it gets another start.
-            f'if reason "$(last_start {quote(STARTS)})" >/dev/null; then kick -k "system/$label"; fi\n'
-            f"result=0; awaits {self.start_limit} || result=$?\n"
-            'if [ "$result" -eq 1 ]; then\n  kick -k "system/$label"\n'
-            f"  result=0; awaits {self.start_limit + self.exit_timeout} || result=$?\nfi\n"
-            'if [ "$result" -ne 0 ]; then\n'
+            f'reason "$(last_start {quote(STARTS)})"\nif [ -n "$why" ]; then kick -k "system/$label"; fi\n'
+            f"awaits {self.start_limit}\n"
+            'if [ "$came" = late ]; then\n  kick -k "system/$label"\n'
+            f"  awaits {self.start_limit + self.exit_timeout}\nfi\n"
+            'if [ "$came" != yes ]; then\n'
             f"  {self._tail()}"
-            '  why=$(reason "$(since "$began")") || why="it ended again and again, with exit code $(field "last exit code")"\n'
-            f'  [ "$result" -eq 1 ] || fail "$label does not come up: $why"{quote(see)}\n'
-            f"  fail 'nothing greets on 127.0.0.1:{port}, not after a restart either{see}'\nfi\n"
+            f"  [ \"$came\" = never ] || fail 'nothing greets on 127.0.0.1:{port}, not after a restart either{see}'\n"
+            '  [ -n "$why" ] || why="it ended again and again, with exit code $(field "last exit code")"\n'
+            f'  fail "$label does not come up: $why"{quote(see)}\nfi\n'
         )
 
     def _start(self) -> str:
