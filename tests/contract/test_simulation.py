@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -262,7 +263,7 @@ def test_an_installation_that_fails_leaves_a_partial_receipt(action: int, mac: S
         ({"full_disk_access": False}, "not permitted"),
     ],
 )
-def test_the_installer_refuses(identity: dict[str, object], text: str, lab: Lab) -> None:
+def test_the_installer_refuses(identity: dict[str, Any], text: str, lab: Lab) -> None:
     mac = lab.start("refused", **identity)
     done = mac.run(INSTALL.format(url=publish(lab).url), check=False)
     assert done.returncode == 1 and text in done.stderr, done.stderr

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builderfleet.shared_inventory import InventoryHost, load
@@ -17,7 +18,7 @@ from tests.simulated_mac import Lab, SimulatedMac
 
 from .harness import REPOSITORY, Run, read_run
 
-MACS = {
+MACS: dict[str, dict[str, Any]] = {
     "laptop": {},
     "desktop": {"battery": False, "version": "13.7", "hv_support": False},
     "intel": {"architecture": "x86_64", "battery": False},

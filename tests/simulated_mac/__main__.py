@@ -41,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("names", nargs="*", metavar="NAME")
     up.add_argument("--count", type=int, help="start mac1 to macN")
     up.add_argument("--version", default="26.6", help="of macOS (default: %(default)s)")
+    up.add_argument(
+        "--nix", default="", metavar="2.34", help="its Nix, of a Debian release (default: the newest there is)"
+    )
+    up.add_argument("--guest-nix", default="", metavar="2.8", help="its builder's, with that release's sshd")
     up.add_argument("--architecture", choices=("arm64", "x86_64"), default="arm64")
     up.add_argument("--memory", type=_memory, default=16 * GIB, metavar="SIZE", help="such as 16GiB")
     up.add_argument("--cores", type=int, default=8)
@@ -77,7 +81,7 @@ def _up(given: argparse.Namespace) -> int:
     identity = {field.name: wanted[field.name] for field in fields(Identity) if field.name in wanted}
     macs = []
     for name in names:
-        macs.append(lab.start(name, **identity))
+        macs.append(lab.start(name, nix=given.nix, guest_nix=given.guest_nix, **identity))
         print(f"{name} is up at {macs[-1].address}", file=sys.stderr)
     installer = publish(lab)
     _explain(lab, macs, installer.url)

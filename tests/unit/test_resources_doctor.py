@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from builderfleet.plugin_utils.asking import Unknown
 from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
-from builderfleet.plugin_utils.checks.guest import MAC_SPACE
+from builderfleet.plugin_utils.checks.guest import MAC_SPACE, NO_FETCHES, NOT_REACHED, NoFetch, no_fetch
 from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
 from builderfleet.plugin_utils.endings import STARTS
 from builderfleet.plugin_utils.finding import Finding, State, rendered
@@ -344,6 +344,10 @@ SICK = [
          "does not trust the certificate of https://cache.nixos.org", "linux_builder_certificates"),
     Sick("a portal", "cache", guest(fetch=Tried("1", "'x' does not appear to be a binary cache")), "no binary cache",
          "portal"),
+    Sick("a cache that wants a login", "cache", guest(fetch=Tried("1", "error: unable to download 'x': HTTP error 401")),
+         "wants a login: error: unable", "netrc-file"),
+    Sick("a cache that is broken", "cache", guest(fetch=Tried("1", "error: unable to download 'x': HTTP error 503")),
+         "answers with an error: error: unable", "look again later"),
     Sick("a firewall", "cache", guest(fetch=Tried("1", "error: Timeout was reached (28)")), r"\(28\); this Mac can",
          "firewall"),
     Sick("a cache that is down", "cache", guest(fetch=Tried("7", ""), mac_fetches=False), "status 7; nor can this Mac",
@@ -402,6 +406,24 @@ def test_what_is_wrong_is_found_with_its_cause(sick: Sick) -> None:
 
 def _matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text) is not None or pattern in text
+
+
+FETCHED = [
+    *((kind, version, text) for kind in NO_FETCHES for version, text in kind.seen.items()),
+    *((None, version, text) for version, text in NOT_REACHED.items()),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "text"), FETCHED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_each_nix_says_of_a_cache_is_told_apart(kind: NoFetch | None, version: str, text: str) -> None:
+    assert no_fetch(text) is kind, version
+    world = HEALTHY | guest(fetch=Tried("1", text))
+    found = {each.check: each for each in of(DOCTOR, world)}["cache"]
+    assert found.state is State.BROKEN
+    assert found.remedy == (kind.remedy if kind else found.remedy)
+    assert kind is not None or (text in found.cause and "this Mac can" in found.cause)
 
 
 @pytest.mark.parametrize("word", LAST_WORDS, ids=lambda word: word.seen)

@@ -16,6 +16,7 @@ from ..asking import Ran, Replies, Request, Unknown, run
 
 # NixOS has getent, busybox nslookup. It is the guest's own substituters that count, not the Mac's, and its own Nix that
 # gets at one: it brings the certificates that count. Nix keeps a cache's greeting for a week, so its notes are put aside.
+# Of what it says the first "error:" counts: before it newer ones warn, and after it comes the body of the cache's answer.
 GUEST_SCRIPT = r"""
 exec 2>/dev/null
 echo "now $(date +%s)"
@@ -45,7 +46,8 @@ ask() { nix_ --option download-attempts 1 --option connect-timeout 10 store "$1"
 said=$(ask ping) || status=$?
 case $said in *"not a recognised command"*) status=0; said=$(ask info) || status=$? ;; esac
 rm -rf "$XDG_CACHE_HOME"
-echo "fetch $status $(last)"
+why=$(printf '%s\n' "$said" | sed -n 's/^ *\(error: .*\)/\1/p' | head -n 1)
+echo "fetch $status ${why:-$(last)}"
 """
 
 # $1 is the ssh host, $2 the guest's script. Where the guest does not get at its cache, the Mac tries as well.
@@ -69,7 +71,7 @@ def _word(script: str) -> str:
     return script.strip().replace("\\", "\\\\").replace("\n", "\\n")
 
 
-# What `ssh -v` says, as OpenSSH 8.7 to 9.9 word it (sshconnect.c); what is worded otherwise is not known, which is no fault.
+# What `ssh -v` says, as OpenSSH 8.7 to 10.6 word it (sshconnect.c); what is worded otherwise is not known, which is no fault.
 _HOST_KEY = re.compile(r"^debug1: Server host key: \S+ (SHA256:\S+)", re.MULTILINE)
 _CONNECTING = re.compile(r"^debug1: Connecting to \S+ \[(?P<address>\S+)\] port (?P<port>\d+)\.", re.MULTILINE)
 _THROUGH_PROXY = re.compile(r"^debug1: Executing proxy command: ", re.MULTILINE)

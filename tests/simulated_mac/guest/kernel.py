@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import GuestError, run
+from ..errors import GuestError, run
 
 META_PACKAGE = "linux-image-amd64"
 
