@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Nix and OpenSSH of other Debian releases, beside the machine's own packages, which stay as they are.
 
-    release("2.34").command("usr/bin/nix", "nix-build")     the words that start it; "" is the newest that can be had
+    release("2.34").command("usr/bin/nix", "nix-build")     the words that start it; `newest` is what can be had
 
 apt fetches the packages and what they depend on from the machine's own mirror, with lists and a state of its own (an empty
 one, so that its solver takes the libraries too). They are unpacked into the cache once, and started through their own
@@ -25,6 +25,7 @@ from pathlib import Path
 from .errors import GuestError, run
 
 SUITES = ("bookworm", "trixie", "sid")  # with Nix 2.8, 2.26, and whatever is newest
+DEFAULT = "own"
 PACKAGES = ("nix-bin", "openssh-server", "openssh-client", "dash")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _REMEDY = "Run `apt-get update` as root, and see that this machine reaches a Debian mirror."
@@ -75,12 +76,12 @@ def key(version: str) -> tuple[int, ...]:
 
 
 def release(version: str = "", report: Callable[[str], None] = lambda line: None) -> Release:
-    """The release whose Nix is of that version, as `2.34` or `2.34.8`; the newest without one.
+    """The release whose Nix is of that version, as `2.34` or `2.34.8`, or `own` or `newest`; BUILDERFLEET_NIX without one.
 
     GuestError says which versions there are, or why none could be fetched.
     """
-    version = version or os.environ.get("BUILDERFLEET_NIX", "")
-    return _release(version, report) if version else _newest(report)
+    version = version or os.environ.get("BUILDERFLEET_NIX", DEFAULT)
+    return own() if version == "own" else _newest(report) if version == "newest" else _release(version, report)
 
 
 @functools.lru_cache
