@@ -40,8 +40,7 @@ attributes:
 options:
   state:
     description:
-      - C(absent) removes it, and puts back what was there before. Of Nix that is an uninstallation which DELETES ITS STORE; of
-        the builder VM its disk goes as well.
+      - C(absent) removes it, and puts back what was there before.
     type: str
     choices: [present, absent]
     default: present

@@ -67,6 +67,11 @@ class Collected:
             found[of] = _both(former, result), was_dry and dry
 
     @property
+    def only_looked_at(self) -> set[str]:
+        """The names of those of which nothing but a dry run was told."""
+        return {name for name, found in self._found.items() if all(dry for _result, dry in found.values())}
+
+    @property
     def results(self) -> dict[str, Result]:
         return {name: reduce(_both, (each for each, _dry in found.values())) for name, found in self._found.items()}
 
@@ -86,26 +91,33 @@ def not_connected(reason: str) -> Result:
 
 
 def table(results: Results) -> Iterator[str]:
-    """The lines of the table that ends a run."""
+    """The lines of the table that ends a run: the worst first, then by name. Lines that are another's too are told once."""
     if not results:
         return
     yield "Outcome"
     names, words = max(map(len, results)), max(len(each.outcome.word) for each in results.values())
-    for name, result in results.items():
+    told: dict[Result, str] = {}
+    for name, result in sorted(results.items(), key=lambda each: (_rank(each[1].outcome), each[0])):
         remark = result.remark
         if result.outcome is Outcome.CONVERGED:
             remark = "; ".join(["no changes", *remark.splitlines()])
         first, *more = remark.split("\n")
+        if more and told.setdefault(result, name) != name:
+            first, more = f"{AS}{told[result]}", []
         yield f"  {name:<{names}}  {result.outcome.word:<{words}}  {first}".rstrip()
         for line in more:
             yield f"  {'':<{names}}  {'':<{words}}  {line}"
+
+
+AS = "the same as "
+"""How the table refers to another Mac's lines."""
 
 
 def as_json(results: Results) -> str:
     """The same as JSON: `{"exit_code": 2, "macs": {"anna": {"outcome": "would change", "remarks": ["..."]}}}`."""
     macs = {
         name: {"outcome": result.outcome.word, "remarks": result.remark.splitlines()}
-        for name, result in results.items()
+        for name, result in sorted(results.items())
     }
     return (
         json.dumps({"exit_code": exit_code(each.outcome for each in results.values()), "macs": macs}, indent=2) + "\n"
@@ -116,7 +128,7 @@ def as_junit(results: Results) -> str:
     """The same as JUnit's XML: a test case a Mac. What is not as desired is a failure, and a Mac that sleeps is skipped."""
     suite = ElementTree.Element("testsuite", name="builderfleet", tests=str(len(results)))
     counts = {"failure": 0, "error": 0, "skipped": 0}
-    for name, result in results.items():
+    for name, result in sorted(results.items()):
         case = ElementTree.SubElement(suite, "testcase", classname="builderfleet", name=name)
         kind = _JUNIT.get(result.outcome)
         if kind is None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builderfleet.plugin_utils.report import AS
+
 from tests.simulated_mac import SimulatedMac
 from tests.simulated_mac.desired import write_inventory
 
@@ -167,7 +169,9 @@ def read_run(code: int, output: str) -> Run:
         if match := _OUTCOME.match(line):
             name = match[1]
             outcomes[name] = match[2]
-            remarks[name] = [match[3].strip()] if not match[3].strip().startswith("no changes") else []
+            said = match[3].strip()
+            same = remarks.get(said.removeprefix(AS)) if said.startswith(AS) else None
+            remarks[name] = same or ([said] if not said.startswith("no changes") else [])
         elif name and line.strip():
             remarks[name].append(line.strip())
     return Run(code, output, outcomes, {name: tuple(lines) for name, lines in remarks.items()})

@@ -22,19 +22,26 @@ RESULTS = {
 def test_the_table() -> None:
     assert list(table({name: RESULTS[name] for name in ("anna", "bert", "emil")})) == [
         "Outcome",
-        "  anna  converged     no changes",
+        "  emil  would change  this",
         "  bert  changed       this",
         "                      that",
-        "  emil  would change  this",
+        "  anna  converged     no changes",
     ]
     assert list(table({})) == []
+
+
+def test_the_table_begins_with_the_worst_and_tells_the_same_once() -> None:
+    results = {"zoe": RESULTS["bert"], "carla": RESULTS["carla"], "yan": Result(Outcome.CHANGED, "this"), **RESULTS}
+    names = [line.split()[0] for line in [*table(results)][1:] if line[2:3].strip()]
+    assert names == ["carla", "dora", "emil", "bert", "yan", "zoe", "anna"]
+    assert "  zoe    changed       the same as bert" in table(results)
 
 
 def test_json() -> None:
     found = json.loads(as_json(RESULTS))
     assert found["exit_code"] == 1
     assert found["macs"]["bert"] == {"outcome": "changed", "remarks": ["this", "that"]}
-    assert list(found["macs"]) == list(RESULTS)
+    assert list(found["macs"]) == sorted(RESULTS)
 
 
 def test_junit_holds_whatever_a_mac_says() -> None:
