@@ -31,8 +31,8 @@ class ActionModule(MacAction):
 
 
 def _findings(session: Session) -> tuple[Finding, ...]:
-    """What was found; nothing on a Mac that has not answered, whose failure says why."""
+    """What was found; nothing where the Mac was not asked or has not answered: the failure says why."""
     try:
-        return findings(session)
+        return () if session.wrong else findings(session)
     except SessionError:
         return ()
