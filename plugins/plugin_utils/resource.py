@@ -44,7 +44,8 @@ class Change:
     `limit` is the time in seconds after which the front end gives the connection up; `slow` marks what takes more than
     a few seconds, so that it is announced before it starts. A `proof` changes nothing on the Mac that anybody wanted:
     it only shows that what is there works; `evidence` reads from the answers what it showed. `check` is the doctor's
-    check that it is: that it fails is then a finding, which needs a person.
+    check that it is: that it fails is then a finding, which needs a person. `leaves` is what a
+    Mac answers after it where that is another answer than before, for those whose turn comes later to plan with.
     """
 
     summary: str
@@ -55,6 +56,7 @@ class Change:
     proof: bool = False
     evidence: Callable[[Answers], str] | None = None
     check: str = ""
+    leaves: tuple[tuple[Question[Any], Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

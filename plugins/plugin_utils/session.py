@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ class Session:
         """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
         self._making = change
         self._token = secrets.token_hex(8)
-        change_script = shell.guarded(change.script, run=self.run, who=self.who, what=change.summary)
+        change_script = shell.guarded(change.script, run=self.run, who=self.who, what=change.summary, slow=change.slow)
         return shell.wrap(f"(\n{change_script})\nstatus=$?\n" + self._probe().script(self._token, '"$status"'))
 
     def release(self) -> str:
@@ -191,14 +191,17 @@ class Session:
 
     def _supposing(self, resource: Resource) -> Answers:
         """The answers as a resource will find them when its turn comes, as far as other changes touch what it asks."""
-        if isinstance(resource, Proving) and any(
-            isinstance(step, Change)
-            for other in self.resources
-            if not isinstance(other, Proving)
-            for step in self.steps(other)
-        ):
-            return self.answers.supposing(resource.after_changes)
-        return self.answers
+        earlier = itertools.takewhile(lambda each: each is not resource, self.resources)
+        left = dict(pair for change in self._changes_of(earlier) for pair in change.leaves)
+        if isinstance(resource, Proving) and any(self._changes_of(self.resources)):
+            left = {**resource.after_changes, **left}
+        return self.answers.supposing(left) if left else self.answers
+
+    def _changes_of(self, resources: Iterable[Resource]) -> Iterator[Change]:
+        """The changes of those that do not only prove."""
+        for each in resources:
+            if not isinstance(each, Proving):
+                yield from (step for step in self.steps(each) if isinstance(step, Change))
 
     def next(self, resource: Resource) -> Change | None:
         """The next change of a resource, None when it is as desired.

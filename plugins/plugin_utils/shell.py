@@ -197,7 +197,7 @@ unlistened() { kill "${listening-}" 2>/dev/null || :; }
 LIBRARY = (_FILES + _LOCK + _LISTENED).strip()
 
 
-def guarded(script: str, *, run: str, who: str, what: str) -> str:
+def guarded(script: str, *, run: str, who: str, what: str, slow: bool = False) -> str:
     """A change's script under the Mac's lock, with the functions it may use; its standard output goes to the errors.
 
     It stops at the first command that fails. What proved that the builder works is no longer proved once it runs. There is
@@ -205,10 +205,12 @@ def guarded(script: str, *, run: str, who: str, what: str) -> str:
     not left of `||`, where `set -e` would be off in it.
     """
     words = f"{quote(run)} {quote(who)}"
+    # A Mac that falls asleep over a download loses it (`facts/field_reports 15`); this ends with the script.
+    awake = '/usr/bin/caffeinate -i -w "$$" >/dev/null 2>&1 9>&- &\n' if slow else ""
     return (
         f"set -eu\nexec 1>&2\n{LIBRARY}\n"
         f"lock {words} {LOCK_PATIENCE} 0 {quote(what)}\n"
-        f"rm -f {PROOF_FILE}\n"
+        f"rm -f {PROOF_FILE}\n{awake}"
         '(while_listened "$$") 9>&- &\nlistening=$!\n'
         f"set +e\n(\nset -e\n{script.strip()}\n)\nstatus=$?\n"
         'kill "$listening" 2>/dev/null\n'

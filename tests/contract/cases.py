@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builderfleet.plugin_utils.questions.attribute import NO_BACKUP_VALUE
+
 LABEL = "org.builderfleet.contract"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
 USER, GROUP = "_builderfleet_contract", "builderfleet_contract"
@@ -226,6 +228,34 @@ ASKING = (
     ),
 )
 
+ATTRIBUTES = (
+    Case(
+        name="caffeinate ends with the process that it waits for",
+        script="sleep 1 & /usr/bin/caffeinate -i -w $!; kill -0 $! 2>/dev/null || echo gone",
+        out="gone\n",
+        source="caffeinate(8)",
+    ),
+    Case(
+        name="xattr: no such attribute",
+        script="touch /tmp/c.$$; /usr/bin/xattr -p com.apple.quarantine /tmp/c.$$; s=$?; rm /tmp/c.$$; exit $s",
+        status=1,
+        err=r"xattr: /tmp/c\.\d+: No such xattr: com\.apple\.quarantine\n",
+    ),
+    Case(
+        name="xattr: written and read as hexadecimal digits",
+        script="c=/tmp/c.$$; touch $c; xattr -wx org.builderfleet 6162 $c; xattr -px org.builderfleet $c; rm $c",
+        out=r"61 62 *\n",
+    ),
+    Case(
+        name="tmutil: the attribute that leaves a directory out of backups",
+        script="d=/var/tmp/contract.$$; mkdir $d; /usr/bin/xattr -wx com.apple.metadata:com_apple_backup_excludeItem"
+        f" {NO_BACKUP_VALUE} $d; /usr/bin/tmutil isexcluded $d; rmdir $d",
+        out=r"\[Excluded\] +/(private/)?var/tmp/contract\.\d+\n",
+        unverified=True,
+        source="drift D22",
+    ),
+)
+
 USERLAND = tuple(
     Case(name=f"userland: {script}", script=script, status=status, out=out, err=err, source="macos_commands §6")
     for script, status, out, err in (
@@ -256,6 +286,8 @@ CHANGING = (
               before=f"echo nonsense > {PLIST}; chown root:wheel {PLIST}; chmod 644 {PLIST}\n"),
     launchctl("bootstrap of what others may write", f"launchctl bootstrap system {PLIST}", status=122, unverified=True,
               before=_job("sleep 60") + f"chmod 666 {PLIST}\n", err=".*Path had bad ownership/permissions\n"),
+    launchctl("bootstrap of what is in quarantine", f"launchctl bootstrap system {PLIST}", status=155, unverified=True,
+              before=_job("sleep 60") + f"xattr -wx com.apple.quarantine 303038313b {PLIST}\n", err=".*"),
     launchctl("bootstrap of no file", f"launchctl bootstrap system {PLIST}", status=2, unverified=True,
               err=".*No such file or directory\n"),
     launchctl("bootstrap of what is disabled", f"launchctl bootstrap system {PLIST}", status=119,

@@ -91,6 +91,7 @@ DOUBLES = {
     "sbin/mount": "mount",
     _APFS_UTIL: "apfs_util",
     "usr/bin/arch": "arch",
+    "usr/bin/caffeinate": "caffeinate",
     "usr/bin/chflags": "chflags",
     "usr/bin/dscl": "dscl",
     "usr/bin/fdesetup": "fdesetup",

@@ -18,6 +18,8 @@ from typing import Any
 from builderfleet.plugin_utils.asking import Answers, Question
 from builderfleet.plugin_utils.formats.launchctl import Job
 from builderfleet.plugin_utils.ledger import LEDGER, STATE, Entry, Ledger
+from builderfleet.plugin_utils.questions.attribute import Attribute
+from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata
 from builderfleet.plugin_utils.questions.free_space import FreeSpace, Space
@@ -154,6 +156,8 @@ _STOCK: Mapping[type[Any], Any] = {
     NixConfiguration: Configuration(installed=False),
     NixVersion: "",
     RootNames: (),
+    Attribute: "",
+    Certificates: Bundle(None, copied=False),
     EffectiveSshConfig: SshConfiguration(),
     Clock: NOW,
     FreeSpace: Space(500 * 2**30, 200 * 2**30),

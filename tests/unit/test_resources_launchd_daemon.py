@@ -12,6 +12,7 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.endings import STARTS, Ending, endings
 from builderfleet.plugin_utils.formats import plist
+from builderfleet.plugin_utils.questions.attribute import QUARANTINE, Attribute
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
 from builderfleet.plugin_utils.questions.network import Greeting
@@ -34,7 +35,9 @@ WANTED = LaunchdDaemon(
 )
 PLAIN = LaunchdDaemon(label=LABEL, program_arguments=("/bin/sleep", "9"))
 UNWANTED = replace(WANTED, present=False)
+LOSING = replace(WANTED, loses="ends builds")
 PLIST = File(WANTED.path)
+QUARANTINED = Attribute(WANTED.path, QUARANTINE)
 
 LOAD, RELOAD, REMOVE = (f"{verb} launchd daemon {LABEL}" for verb in ("load", "reload", "remove"))
 WAIT = f"wait until {LABEL} answers on port {PORT}"
@@ -78,6 +81,10 @@ CASES = [
     Case("loaded without our fingerprint", WANTED, world(written(), running(environment={})), (RELOAD, WAIT)),
     Case("not loaded", WANTED, world(written(), NOT_LOADED), (LOAD, WAIT)),
     Case("not loaded and disabled", WANTED, world(written(), Loaded(None, disabled=True)), (LOAD, WAIT)),
+    Case("plist in quarantine", WANTED, world(written(), running()) | {QUARANTINED: "30"}, (RIGHT,)),
+    Case("plist in quarantine, not loaded", WANTED, world(written(), NOT_LOADED) | {QUARANTINED: "30"}, (LOAD, WAIT)),
+    Case("builds in it", LOSING, world(written(PLAIN), running(PLAIN)), (f"{RELOAD}, which ends builds", WAIT)),
+    Case("builds in it, not loaded", LOSING, world(written(), NOT_LOADED), (LOAD, WAIT)),
     Case("on its way out", WANTED, world(written(), running(state="SIGTERMed"), b""), (LOAD, WAIT)),
     Case("disabled for the next boot", WANTED, world(written(), running(disabled=True)), (ENABLE,)),
     Case("silent", WANTED, world(written(), running(), b""), (WAIT,)),
@@ -120,6 +127,7 @@ def test_every_difference_has_another_fingerprint() -> None:
         replace(WANTED, keep_alive=False),
         replace(WANTED, run_at_load=False),
         replace(WANTED, exit_timeout=1),
+        replace(WANTED, busy=True),
         replace(WANTED, working_directory="/"),
         replace(WANTED, program_arguments=("/bin/sh",)),
     )
@@ -138,6 +146,15 @@ def test_the_plist_is_checked_before_it_is_installed_and_loaded_after() -> None:
 def test_what_is_as_it_should_be_on_disk_is_not_written_again() -> None:
     assert "stage " not in only("not loaded").script
     assert only("not loaded").diffs == ()
+
+
+def test_what_is_in_quarantine_is_written_anew() -> None:
+    assert "stage " in only("plist in quarantine, not loaded").script
+
+
+def test_a_busy_daemon_is_held_back_as_little_as_an_app() -> None:
+    definition = replace(WANTED, busy=True).definition()
+    assert (definition["ProcessType"], definition["SoftResourceLimits"]) == ("Interactive", {"NumberOfFiles": 8192})
 
 
 # --- waiting, really done ------------------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ def test_taking_back_needs_no_other_variable(nix_state: str) -> None:
          "change to the next client key, once a login with it has worked",
          "let the builder VM accept the client key alone"]),
         ({"linux_builder_disk": "61GiB"}, ["realise the builder VM", "write the builder VM's start script",
-         "reload launchd daemon org.builderfleet.linux-builder",
+         "reload launchd daemon org.builderfleet.linux-builder, which ends the builds that run in it",
          "wait until org.builderfleet.linux-builder answers on port 31422",
          "let the garbage collector have former builder VMs"]),
     ],

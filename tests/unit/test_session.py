@@ -13,7 +13,7 @@ from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Answers, Question
 from builderfleet.plugin_utils.files import own_file
 from builderfleet.plugin_utils.outcome import WORST_FIRST, Outcome, exit_code
-from builderfleet.plugin_utils.questions.file import NOTHING, File
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind
 from builderfleet.plugin_utils.resource import Blocked, Change, Diff, Step
 from builderfleet.plugin_utils.session import MOST_STALE, Session, SessionError
 
@@ -383,3 +383,14 @@ def test_a_plan_that_grew_stale_is_made_anew_a_few_times() -> None:
     own.apply(CHANGE)
     with pytest.raises(SessionError, match="change it: status 76"):
         own.hear(printed({("script", "status"): b"76"}, own._token))
+
+
+def test_what_a_change_leaves_is_what_later_resources_plan_with() -> None:
+    """So that a dry run lists what the real one does; who comes earlier is not concerned, and a change that is made no more."""
+    question = File("/b")
+    own = asked(
+        Text("/b", "x"),
+        Says((Change("restart", "true", leaves=((question, Found(Kind.FILE, 0o644, 0, 0, b"x\n")),)),)),
+        Text("/b", "x\n"),
+    )
+    assert [step.summary for _resource, step in own.plan().steps] == ["write /b", "restart"]

@@ -349,8 +349,8 @@ def test_the_lock_is_given_back_but_not_anothers(sandbox: Sandbox) -> None:
 # --- guarded -------------------------------------------------------------------------------------------------------
 
 
-def guarded(script: str, run: str = "a") -> str:
-    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop", what="set it"))
+def guarded(script: str, run: str = "a", slow: bool = False) -> str:
+    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop", what="set it", slow=slow))
     assert f" {shell.LOCK_PATIENCE} 0 'set it'\n" in text
     return text.replace(f" {shell.LOCK_PATIENCE} 0 'set it'\n", " 0 0 'set it'\n")
 
@@ -464,3 +464,17 @@ def test_the_lease_begins_anew_when_a_change_ends(dash_sandbox: Sandbox) -> None
 
 def test_patience_outlives_the_lease_of_a_run_that_died() -> None:
     assert shell.LOCK_PATIENCE > shell.LEASE
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_mac_stays_awake_over_what_is_slow(sandbox: Sandbox, slow: bool) -> None:
+    sandbox.double("/usr/bin/caffeinate", 'echo "$*" > /var/awake; kill -0 "$3" && echo runs >> /var/awake')
+    ran = sandbox.run(
+        guarded(
+            "i=0; while [ ! -e /var/awake ] && [ $i -lt 20 ]; do sleep 0.1; i=$((i + 1)); done; sleep 0.1", slow=slow
+        )
+    )
+    assert ran.returncode == 0, ran.stderr
+    awake = sandbox / "/var/awake"
+    assert awake.exists() == slow
+    assert not slow or re.fullmatch(r"-i -w \d+\nruns\n", awake.read_text())

@@ -15,6 +15,7 @@ from ..questions.launchd import LaunchdJob
 from ..questions.log_tail import LogTail
 from ..questions.network import Greeting, Listeners
 from ..resource import Blocked, Change
+from ..resources.builder_vm import EXCLUDE
 from .examination import Builder, Examination, remedy
 from .jobs import ended, has_failed, is_login_item_off, login_item_remedy
 
@@ -70,7 +71,7 @@ def job(examination: Examination) -> Finding:
 
 def _vm_steps(examination: Examination) -> list[Change | Blocked]:
     steps = examination.builder.vm.changes(examination.answers)
-    return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY))]
+    return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY, EXCLUDE))]
 
 
 def _crash(examination: Examination, job: Job) -> Finding:

@@ -21,12 +21,14 @@ from ..asking import Answers, Question, Replies, Request, Unknown, look, run
 from ..endings import STARTS
 from ..files import diff, own_file
 from ..ledger import LEDGER, PARENT, STATE, ledger, written
+from ..questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
+from ..questions.certificates import Certificates
 from ..questions.file import File, Found, Kind, Metadata, found
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
 from ..questions.nix import NIX
-from ..resource import Change, Step
+from ..resource import Blocked, Change, Refused, Step
 from ..shell import STATE_DIRECTORY, encode, quote
 from ..size import Size
 from ..variables import DEFAULTS
@@ -39,6 +41,12 @@ DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
 KEYS = f"{DIRECTORY}/keys"
 LOG = "/var/log/builderfleet-linux-builder.log"
+ENDS_BUILDS = "ends the builds that run in it"
+_NO_BACKUP = f"/usr/bin/xattr -wx {NO_BACKUP} {NO_BACKUP_VALUE} {DIRECTORY}\n"
+EXCLUDE = "keep the builder VM's disk out of Time Machine's backups"
+RENEW = f"restart the builder VM with the certificates as they are now, which {ENDS_BUILDS}"
+CERTIFICATES = f"{DIRECTORY}/tmp/certs/ca-certificates.crt"  # run-nixos-vm's copy, which its guest sees
+PROFILES = Metadata("/nix/var/nix/profiles")
 MOST_LOG = 10 * 2**20  # bytes, beyond which the log is shortened
 LEFT_OF_LOG = 2**16
 DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
@@ -200,13 +208,14 @@ wait "$vm"
         yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, KNOWN_HOSTS, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
         yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
         if self.present:
-            yield Metadata(self.root)
+            yield from (Metadata(self.root), PROFILES, Attribute(DIRECTORY, NO_BACKUP), self._bundle)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         yield from self._converge(answers) if self.present else self._remove(answers)
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
         yield from self._state_directory(answers)
+        yield from self._no_certificates(answers)
         yield from self._client_key(answers)
         yield from self._program(answers)
         yield from own_file(
@@ -219,17 +228,59 @@ wait "$vm"
             f"{self.alias} {self.host_key}\n".encode(),
         )
         yield from self._lost_disk(answers)
+        yield from self._renewed_certificates(answers)
+
+    @property
+    def _bundle(self) -> Certificates:
+        return Certificates(self.certificates, CERTIFICATES)
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """That the certificates are none. Those of a Nix that is not there yet come with it."""
+        if self.present and not self.certificates.startswith("/nix/") and not answers[self._bundle].certificates:
+            yield Refused("linux_builder_certificates", self.certificates, self._problem(answers), _PUT_CERTIFICATES)
+
+    def _problem(self, answers: Answers) -> str:
+        absent = answers[self._bundle].certificates is None
+        return (
+            "there is no such file on this Mac" if absent else "that file holds no certificate (PEM, BEGIN CERTIFICATE)"
+        )
+
+    def _no_certificates(self, answers: Answers) -> Iterator[Step]:
+        if not answers[PROFILES].absent and not answers[self._bundle].certificates:
+            yield Blocked(
+                f"linux_builder_certificates = {self.certificates}: {self._problem(answers)}", _PUT_CERTIFICATES
+            )
+
+    def _renewed_certificates(self, answers: Answers) -> Iterator[Step]:
+        """run-nixos-vm copies them for its guest when it starts: a bundle that changes later has no effect until then."""
+        bundle, job = answers[self._bundle], answers[LaunchdJob(self.label)].job
+        if bundle.certificates and not bundle.copied and job is not None and job.pid and answers[Greeting(self.port)]:
+            yield Change(
+                RENEW,
+                f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\n",
+                limit=180,
+                leaves=self._silent,
+            )
+
+    @property
+    def _silent(self) -> tuple[tuple[Question[Any], Any], ...]:
+        """What a restart leaves: a VM that has yet to answer."""
+        return ((Greeting(self.port), b""),)
 
     def _state_directory(self, answers: Answers) -> Iterator[Step]:
         wanted = [each for each in (STATE, *_OWN_DIRECTORIES) if not _is_directory(answers[each])]
         if not wanted:
+            # The attribute goes with the directory; unlike `tmutil`, it wants no Full Disk Access.
+            if answers[Attribute(DIRECTORY, NO_BACKUP)] != NO_BACKUP_VALUE:
+                yield Change(EXCLUDE, _NO_BACKUP)
             return
         before = "".join(f"{each.path}: {answers[each].metadata}\n" for each in wanted)
         after = "".join(f"{each.path}: directory 0755 0:0\n" for each in wanted)
         yield Change(
             f"put the state directory {STATE_DIRECTORY} right",
             written(answers, ledger(answers))
-            + "".join(f"directory 0755 0 0 {each.path}\n" for each in _OWN_DIRECTORIES),
+            + "".join(f"directory 0755 0 0 {each.path}\n" for each in _OWN_DIRECTORIES)
+            + _NO_BACKUP,
             (diff(STATE_DIRECTORY, _text(before), _text(after)),),
         )
 
@@ -249,6 +300,7 @@ wait "$vm"
             "hand the client's public key to the builder VM",
             f"stage {where} {seen} 0444 0 0 {quote(self.key)}.pub\ncommit {where} {seen}\n{restart}",
             limit=180,
+            leaves=self._silent if restart else (),
         )
 
     def _program(self, answers: Answers) -> Iterator[Step]:
@@ -285,6 +337,7 @@ wait "$vm"
                 f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\ndisk={DISK.path}\n{_NEW_DISK}",
                 limit=300,
                 slow=True,
+                leaves=self._silent,
             )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
@@ -327,6 +380,9 @@ class NoStateDirectory:
         if not answers[STATE].absent:
             parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in ledger(answers).made else ""
             yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+
+
+_PUT_CERTIFICATES = "Put a bundle of CA certificates there, or name one that is there in linux_builder_certificates"
 
 
 def accepted(found: Found) -> list[str]:

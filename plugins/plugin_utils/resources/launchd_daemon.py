@@ -20,6 +20,7 @@ from ..asking import Answers, Question
 from ..endings import STARTS, Ending
 from ..files import diff, in_the_way, removed, replaced
 from ..formats import plist
+from ..questions.attribute import QUARANTINE, Attribute
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
 from ..questions.launchd import LaunchdJob, Loaded
 from ..questions.network import Greeting
@@ -27,6 +28,7 @@ from ..resource import INTERNAL, Change, Step
 from ..shell import quote
 
 FINGERPRINT = "BUILDERFLEET_DEFINITION"
+OPEN_FILES = 8192
 
 _LAUNCHD = r"""
 loaded() { /bin/launchctl print "system/$1" >/dev/null 2>&1; }
@@ -140,7 +142,8 @@ class LaunchdDaemon:
     `answers_on` is a TCP port of 127.0.0.1 on which it greets (as SSH servers do) when it is up; `start_limit` how many
     seconds that may take. `follows` is whatever else it has to be restarted for when it changes (a program's text).
     `exit_timeout` is how many seconds it has between SIGTERM and SIGKILL. `login` is a command that logs in there, where
-    one can; `endings` is what its log says when it cannot come up.
+    one can; `endings` is what its log says when it cannot come up; `loses` says what is lost when it is restarted. A
+    `busy` one is a program that others wait for: launchd holds it back as little as an app, and lets it open many files.
     """
 
     label: str
@@ -156,6 +159,8 @@ class LaunchdDaemon:
     follows: str = field(default="", metadata=INTERNAL)
     login: str = field(default="", metadata=INTERNAL)
     endings: tuple[Ending, ...] = field(default=(), metadata=INTERNAL)
+    loses: str = field(default="", metadata=INTERNAL)
+    busy: bool = field(default=False, metadata=INTERNAL)
     present: bool = True
 
     def __post_init__(self) -> None:
@@ -184,6 +189,8 @@ class LaunchdDaemon:
         }
         if self.working_directory:
             value["WorkingDirectory"] = self.working_directory
+        if self.busy:  # else 256 files, and processor and disk of a background task (`facts/field_reports VM 16`)
+            value |= {"ProcessType": "Interactive", "SoftResourceLimits": {"NumberOfFiles": OPEN_FILES}}
         if self.log:
             value |= {"StandardOutPath": self.log, "StandardErrorPath": self.log}
         text = json.dumps([value, self.follows], sort_keys=True)
@@ -193,6 +200,7 @@ class LaunchdDaemon:
     def questions(self) -> Iterator[Question[Any]]:
         yield File(self.path)
         yield LaunchdJob(self.label)
+        yield Attribute(self.path, QUARANTINE)
         if self.log:
             yield Metadata(self.log)
         if self.answers_on is not None:
@@ -211,7 +219,9 @@ class LaunchdDaemon:
         definition = self.definition()
         data = plist.dump(definition)
         wanted = Found(Kind.FILE, 0o644, 0, 0, data)
-        as_wanted = found.kind is Kind.FILE and found.content == data and found.has(0o644, 0, 0)
+        # What launchd would refuse without a word at the next boot is written anew, which leaves its attributes behind.
+        quarantined = bool(answers[Attribute(self.path, QUARANTINE)])
+        as_wanted = found.kind is Kind.FILE and found.content == data and found.has(0o644, 0, 0) and not quarantined
         write = (
             ""
             if as_wanted
@@ -228,7 +238,8 @@ class LaunchdDaemon:
         reload = gone or self._is_other(found, loaded, definition)
         if reload:
             verb = "load" if gone else "reload"
-            yield Change(f"{verb} {self.title}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120)
+            lost = f", which {self.loses}" if self.loses and not gone else ""
+            yield Change(f"{verb} {self.title}{lost}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120)
         elif write:
             yield Change(f"put {self.path} right", write, diffs)
         if loaded.disabled and not reload:

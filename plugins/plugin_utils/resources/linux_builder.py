@@ -14,6 +14,7 @@ from .builder_vm import (
     ALIAS,
     DIRECTORY,
     DISK,
+    ENDS_BUILDS,
     KEY,
     LABEL,
     LOG,
@@ -129,6 +130,8 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             follows=vm.wrapper(),
             login=vm.login(),
             endings=endings(DISK.path),
+            loses=ENDS_BUILDS,
+            busy=True,
         ),
     )
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=vm.ssh_options)

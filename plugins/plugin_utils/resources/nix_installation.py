@@ -17,6 +17,7 @@ from ..asking import Answers, Question
 from ..flavour import Flavour, Observed, flavour
 from ..formats.receipt import Receipt, ReceiptError, parse
 from ..ledger import LEDGER, PARENT, prepared
+from ..questions.attribute import QUARANTINE
 from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
@@ -193,6 +194,7 @@ class NixInstallation:
     def _fetch(self) -> str:
         """Shell that leaves a checked installer in "$folder": nothing of it runs before its hash is right."""
         if self.source.startswith("/"):
+            # Apple's cp takes the attributes along: what came by a browser is in quarantine, and would not run.
             get = 'cp "$source" "$folder/nix-installer"'
         else:
             get = (
@@ -207,6 +209,7 @@ is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 [ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \
   "nix_installer_sha256 says $pinned; nothing of it was run"
 chmod 0700 "$folder/nix-installer"
+/usr/bin/xattr -d {QUARANTINE} "$folder/nix-installer" 2>/dev/null || :
 """
 
     def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
