@@ -134,7 +134,7 @@ TRAPS = {
     "a compound command as a condition": r"(?m)^\s*(if|while|until|elif)\s+(!\s*)?[({]",
     "a case in a command substitution": r"\$\([^()]*\bcase\b",
 }
-LONG_OPTIONS = re.compile(r"^(?!.*(curl|nix|ssh-keygen)\b).*\s--[a-z][a-z-]+", re.MULTILINE)
+LONG_OPTIONS = re.compile(r"^(?!.*(curl|nix|ssh-keygen|build root)\b).*\s--[a-z][a-z-]+", re.MULTILINE)
 
 
 ASKED = re.compile(r"""printf %s '([^']*)\n__END__\n(?:[^']|'"'"')*' \| (?=/usr/bin/perl - )""")

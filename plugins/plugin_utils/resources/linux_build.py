@@ -70,7 +70,7 @@ build() {
 
 # registered URI: the line of the machines file that has the builder
 registered() {
-  [ ! -f /etc/nix/machines ] || /usr/bin/tr ';\r' '\n\n' </etc/nix/machines |
+  [ ! -f /etc/nix/machines ] || /usr/bin/tr ';\r' '\n' </etc/nix/machines |
     /usr/bin/awk -v uri="$1" '{ sub(/#.*/, "") } $1 == uri { $1 = $1; print; exit }'
 }
 
