@@ -90,7 +90,7 @@ on=ssh-ng://builder@builderfleet
 for word; do [ -e /other ] && on=ssh-ng://builder@other; done
 echo "warning: unknown setting 'eval-cores'" >&2
 echo "building '/nix/store/x-builderfleet-proof.drv' on '$on'..." >&2
-while [ "$1" != --argstr ]; do shift; done
+while [ "$1 $2" != "--argstr system" ]; do shift; done
 echo "Linux 6.12.9 on builder for $3, $6" > /nix/store/proof
 echo /nix/store/proof
 """
@@ -132,8 +132,20 @@ def test_a_build_in_our_builder_alone_and_as_everybody_gets_it_is_a_proof(sandbo
     assert Case("", STAMPED, {PROOF: file(content)}).steps() == []
     assert (sandbox / "/user").read_text() == "root\nnobody\n"
     forced, ordinary = (sandbox / "/arguments").read_text().splitlines()
-    assert f" --option builders {LINE} --option max-jobs 0 " in forced
-    assert "--option" not in ordinary
+    assert f" --option builders {LINE} --option max-jobs 0 --argstr features kvm, " in forced
+    assert "--option" not in ordinary and "features" not in ordinary
+
+
+@pytest.mark.parametrize(
+    ("written", "demanded"),
+    [("kvm,big-parallel - -", "kvm,big-parallel,"), ("- - -", ","), ("a b", "a,b"), ("- b -", ",b"), ("", ",")],
+)
+def test_all_that_the_builder_is_registered_with_is_demanded_of_it(
+    dash_sandbox: Sandbox, written: str, demanded: str
+) -> None:
+    assert do(dash_sandbox, machines=f"{URI} x86_64-linux - 1 1 {written}\n").returncode == 0
+    forced = (dash_sandbox / "/arguments").read_text().splitlines()[0]
+    assert f" --argstr features {demanded} /" in forced
 
 
 def test_every_system_is_proved(dash_sandbox: Sandbox) -> None:
@@ -207,6 +219,26 @@ def test_what_is_no_proof(sandbox: Sandbox, nix_build: str, said: str) -> None:
     assert ran.returncode == 1
     assert said in ran.stderr and "unknown setting" not in ran.stderr
     assert not (sandbox / PROOF.path).exists()
+
+
+# What Nix 2.8 to 2.34 say of a builder that they do not get at.
+NOT_REACHED = f"""
+echo "cannot build on '{URI}': error: cannot open connection to remote store: error: unexpected end-of-file" >&2
+echo "error: unable to start any build" >&2; exit 1
+"""
+
+
+def test_a_guest_that_has_just_started_is_asked_once_more(sandbox: Sandbox) -> None:
+    sandbox.double("/bin/sleep", "echo slept >> /slept")
+    assert do(sandbox, f"[ -e /begun ] || {{ : > /begun; {NOT_REACHED.strip()}; }}\n{BUILD}").returncode == 0
+    assert (sandbox / "/slept").read_text() == "slept\n"
+
+
+def test_a_builder_that_is_not_reached_is_said_after_the_second_time(dash_sandbox: Sandbox) -> None:
+    dash_sandbox.double("/bin/sleep", "echo slept >> /slept")
+    ran = do(dash_sandbox, NOT_REACHED)
+    assert ran.returncode == 1 and ran.stderr.count("unexpected end-of-file") == 1
+    assert (dash_sandbox / "/slept").read_text() == "slept\n"
 
 
 def test_a_builder_that_is_not_registered_is_not_proved(dash_sandbox: Sandbox) -> None:

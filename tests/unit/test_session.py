@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -284,6 +284,15 @@ def test_a_resource_is_asked_once_until_the_mac_is_heard_again() -> None:
     own.hear(printed({("script", "status"): b"0"}, own._token))
     own.plan()
     assert len(asked_for) == 2
+
+
+def test_a_check_that_fails_is_a_finding_with_all_that_was_said() -> None:
+    own = session()
+    own.apply(replace(PROOF, check="build"))
+    said = "error: no builder\nit fails: see above"
+    with pytest.raises(SessionError, match=r"^build: error: no builder$") as error:
+        own.hear(printed({("script", "status"): b"1"}, own._token), said)
+    assert (error.value.outcome, error.value.detail) == (Outcome.NEEDS_PERSON, said)
 
 
 def test_a_change_is_made_once_it_is_heard_of_and_not_before() -> None:

@@ -76,7 +76,7 @@ _HOST_KEY = re.compile(r"^debug1: Server host key: \S+ (SHA256:\S+)", re.MULTILI
 _CONNECTING = re.compile(r"^debug1: Connecting to \S+ \[(?P<address>\S+)\] port (?P<port>\d+)\.", re.MULTILINE)
 _THROUGH_PROXY = re.compile(r"^debug1: Executing proxy command: ", re.MULTILINE)
 _CHATTER = re.compile(
-    r"^(debug\d|OpenSSH_|Authenticated to|Authenticating to|Transferred:|Bytes per second|Pseudo-terminal|Warning: Perm)"
+    r"^(debug\d|OpenSSH_|\*\* |Authenticated to|Authenticating to|Transferred:|Bytes per second|Pseudo-terminal|Warning: Perm)"
 )
 
 
@@ -133,6 +133,9 @@ class Guest:
     """The guest behind the ssh host `alias`."""
 
     alias: str
+
+    def __str__(self) -> str:
+        return f"what is behind the ssh host {self.alias}"
 
     def requests(self) -> tuple[Request, ...]:
         words = (self.alias, _word(GUEST_SCRIPT), _word(MAC_SCRIPT))

@@ -50,6 +50,9 @@ class EffectiveSshConfig:
     alias: str
     options: tuple[tuple[str, str], ...] = ()
 
+    def __str__(self) -> str:
+        return f"what root's ssh has in effect for {self.alias}"
+
     def requests(self) -> tuple[Request, ...]:
         given = (word for option in self.options for word in ("-o", ssh_config.argument(*option)))
         return (

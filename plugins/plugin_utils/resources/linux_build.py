@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The proof: a tiny Linux build that goes the whole way, in a builder that is named, for every system that it is for.
 
-It is made twice: as root with that builder as the only one, so that no other's success is taken for its own, and as an
-ordinary user asks for one. That it succeeded is written down on the Mac, and every change takes that note away; so a
-build is due after changes, also after those of a run that was cut off before it could prove anything.
+It is made twice: as root with that builder as the only one, so that no other's success is taken for its own, and with all
+the features that it is registered with; and as an ordinary user asks for one. That it succeeded is written down on the
+Mac, and every change takes that note away; so a build is due after changes, also after those of a run that was cut off
+before it could prove anything.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ PROOF = File(PROOF_FILE)
 
 # Built by the guest's own /bin/sh, which NixOS has in its sandbox, with nothing but builtins: no nixpkgs is needed.
 # The kernel's name says where it ran; the host's name is the sandbox's own where there is one.
-_EXPRESSION = """{ system, stamp }: derivation {
+_EXPRESSION = """{ system, stamp, features ? "" }: derivation {
   name = "builderfleet-proof";
   inherit system stamp;
+  requiredSystemFeatures = builtins.filter (each: each != "" && builtins.isString each) (builtins.split "," features);
   builder = "/bin/sh";
   args = [ "-c" ''
     read -r host < /proc/sys/kernel/hostname
@@ -54,13 +56,25 @@ _FUNCTIONS = (
 # heard: what Nix said, without what is beside the point, and each line once
 heard() { /usr/bin/grep -v NOISE "$folder/errors" | /usr/bin/awk '!seen[$0]++'; }
 
+# attempt [OPTION...]: what nix-build made for $user and $system
+attempt() {
+  limit 600 /usr/bin/sudo -n -u "$user" /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
+    PATH=NIX:/usr/bin:/bin NIX_REMOTE=daemon NIX/nix-build --no-out-link --timeout 540 "$@" "$folder/proof.nix" \
+    --argstr system "$system" --argstr stamp "$stamp.$user" 2>"$folder/errors"
+}
+
+# once_more [OPTION...]: a guest that has just started lets somebody in before its own Nix daemon answers
+once_more() {
+  /usr/bin/grep -q "^cannot build on '" "$folder/errors" || return 1
+  sleep 5
+  attempt "$@"
+}
+
 # build USER SYSTEM ELSE [OPTION...]: `said` is what the build wrote; ELSE is what it means that there is none
 build() {
   user=$1 system=$2 otherwise=$3; shift 3
   chown "$user" "$folder/home"
-  built=$(limit 600 /usr/bin/sudo -n -u "$user" /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
-    PATH=NIX:/usr/bin:/bin NIX_REMOTE=daemon NIX/nix-build --no-out-link --timeout 540 "$@" "$folder/proof.nix" \
-    --argstr system "$system" --argstr stamp "$stamp.$user" 2>"$folder/errors") || { heard; fail "$otherwise: see above"; }
+  built=$(attempt "$@") || built=$(once_more "$@") || { heard; fail "$otherwise: see above"; }
   said=$(cat "$built")
   case $said in
     "Linux "*" for $system, $stamp.$user") ;;
@@ -78,8 +92,9 @@ registered() {
 forced() {
   line=$(registered "$1")
   [ -n "$line" ] || fail "$1 is not registered in /etc/nix/machines, so nothing can be proved of it"
+  features=$(printf '%s\n' "$line" | /usr/bin/awk '{ print $6 "," $7 }' | /usr/bin/sed 's/^-,/,/; s/,-$/,/')
   build root "$2" "the builder is set up, but no Linux build for $2 in $1 comes through" \
-    --option builders "$line" --option max-jobs 0
+    --option builders "$line" --option max-jobs 0 --argstr features "$features"
   case $(cat "$folder/errors") in
     *" on '$1"*) ;;
     *" on '"*)
