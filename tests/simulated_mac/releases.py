@@ -70,7 +70,7 @@ class Release:
 
 
 def key(version: str) -> tuple[int, ...]:
-    """A Nix version, to compare: 2.26.3+dfsg-1 is (2, 26, 3)."""
+    """A Nix version, to compare: 2.26.3 is (2, 26, 3)."""
     found = re.match(r"[\d.]+", version)
     return tuple(int(number) for number in found[0].split(".") if number) if found else ()
 
@@ -214,12 +214,13 @@ def _mirror() -> str:
 
 
 def _offered(suite: str) -> str:
+    """The version of Nix that a suite has."""
     with tempfile.TemporaryDirectory(prefix=".asking-", dir=_folder()) as state:
         said = run(["apt-cache", *_apt(suite, Path(state)), "show", "nix-bin"], remedy=_REMEDY)
     found = re.search(r"^Version: (\S+)$", said, re.MULTILINE)
     if found is None:
         raise GuestError(f"wanted nix-bin in Debian {suite}, there is none. {_REMEDY}")
-    return found[1]
+    return found[1].partition("+")[0]
 
 
 def _fetched(suite: str, state: Path) -> list[Path]:
