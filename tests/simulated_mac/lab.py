@@ -35,7 +35,8 @@ from .relay import same
 REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = {
     "iproute2": ("ip",),
-    "util-linux": ("unshare", "nsenter", "setpriv", "pivot_root"),
+    "util-linux": ("unshare", "nsenter", "setpriv"),
+    "util-linux-extra": ("pivot_root",),  # up to Debian 13 in util-linux
     "openssh-server": ("sshd",),
     "openssh-client": ("ssh", "ssh-keygen"),
     "sudo": ("sudo",),
