@@ -20,7 +20,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 
-from . import faults
+from . import faults, guest, releases
+from .errors import GuestError
 from .factory import cache
 from .identity import GIB, Identity
 from .installer import publish
@@ -201,13 +202,17 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def main() -> int:
     given = _parser().parse_args()
-    missing = [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
-    if missing:
-        print("\n".join(missing), file=sys.stderr)
-        return 1
     try:
+        if given.verb == "up" and os.geteuid() != 0:  # a user's namespace, which comes next, has no way to a mirror
+            releases.release(given.nix)
+            if given.guest_nix:
+                guest.ensure(lambda line: None, releases.release(given.guest_nix))
+        missing = [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
+        if missing:
+            print("\n".join(missing), file=sys.stderr)
+            return 1
         return _VERBS[given.verb](given)
-    except (SimulatedMacError, ValueError) as error:
+    except (SimulatedMacError, GuestError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
