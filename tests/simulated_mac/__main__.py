@@ -207,7 +207,9 @@ def main() -> int:
             releases.release(given.nix)
             if given.guest_nix:
                 guest.ensure(lambda line: None, releases.release(given.guest_nix))
-        missing = [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
+        missing = (
+            [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
+        )
         if missing:
             print("\n".join(missing), file=sys.stderr)
             return 1
