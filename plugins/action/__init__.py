@@ -134,9 +134,10 @@ class MacAction(ActionBase):  # type: ignore[misc]
             # Ansible prints the message of a task that failed whatever its no_log says.
             "msg": f"{found.outcome.word}: {hidden}" if failed else found.outcome.word,
             "diff": [
-                {"before_header": diff.name, "after_header": diff.name, "before": diff.before, "after": diff.after}
+                {"before_header": diff.name, "after_header": diff.name, "before": before, "after": after}
                 for change in session.shown
                 for diff in change.diffs
+                for before, after in [diff.changed]
                 if self._task.diff
             ],
         } | ({"unreachable": True} if away else {})

@@ -11,6 +11,7 @@ from functools import reduce
 from pathlib import Path
 from xml.etree import ElementTree
 
+from .masked import only_masked
 from .outcome import WORST_FIRST, Outcome, exit_code
 
 _NOT_ASLEEP = re.compile(r"authentication|host key|private key|permission denied|incorrect|missing sudo", re.IGNORECASE)
@@ -22,6 +23,9 @@ class Result:
 
     outcome: Outcome
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        only_masked(self, "remark")
 
 
 Results = Mapping[str, Result]

@@ -6,9 +6,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from posixpath import commonprefix
 from typing import Any, Protocol, runtime_checkable
 
 from .asking import Answers, Question
+from .masked import masked, only_masked
 
 INTERNAL: Mapping[str, bool] = {"internal": True}
 """The metadata of a resource's field that only other resources set: it is no parameter."""
@@ -16,7 +18,11 @@ INTERNAL: Mapping[str, bool] = {"internal": True}
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Before and after of something a person can read. Never holds a secret."""
+    """Before and after of something a person can read.
+
+    Only the lines that differ are ever shown, and what looks like a secret in them is masked: the others of a file are
+    most often somebody else's.
+    """
 
     name: str
     before: str
@@ -24,17 +30,39 @@ class Diff:
 
     @property
     def lines(self) -> list[str]:
-        """A unified diff."""
-        return [
-            line.rstrip("\n")
-            for line in difflib.unified_diff(
-                self.before.splitlines(),
-                self.after.splitlines(),
-                f"{self.name} (now)",
-                f"{self.name} (wanted)",
-                lineterm="",
-            )
-        ]
+        """A unified diff without context."""
+        shown = [f"--- {self.name} (now)", f"+++ {self.name} (wanted)"]
+        for at, gone, come in self._parts():
+            shown.append(f"@@ -{at[0]},{len(gone)} +{at[1]},{len(come)} @@")
+            shown += [f"-{line}" for line in gone] + [f"+{line}" for line in come]
+        return shown if len(shown) > 2 else []
+
+    @property
+    def changed(self) -> tuple[str, str]:
+        """The lines that differ, as they are now and as they are wanted: for whoever makes a diff of them."""
+        parts = list(self._parts())
+        sides = ([line for part in parts for line in part[side]] for side in (1, 2))
+        before, after = ("".join(f"{line}\n" for line in side) for side in sides)
+        return before, after
+
+    def _parts(self) -> Iterator[tuple[tuple[int, int], list[str], list[str]]]:
+        """Where they differ (line numbers from 1), and the lines there. Compared as they are, shown as they may be."""
+        (old, old_shown), (new, new_shown) = _lines(self.before), _lines(self.after)
+        same = len(commonprefix([old, new]))  # most of a long file, which difflib would take its time over
+        matcher = difflib.SequenceMatcher(None, old[same:], new[same:], autojunk=False)
+        for tag, i, i_end, j, j_end in matcher.get_opcodes():
+            if tag != "equal":
+                yield (
+                    (same + i + 1, same + j + 1),
+                    old_shown[same + i : same + i_end],
+                    new_shown[same + j : same + j_end],
+                )
+
+
+def _lines(text: str) -> tuple[list[str], list[str]]:
+    """The lines of a text, and the same masked. Only `\\n` ends a line: what else might, somebody may have meant."""
+    lines, shown = text.split("\n"), masked(text).split("\n")
+    return (lines[:-1], shown[:-1]) if text.endswith("\n") or not text else (lines, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +86,9 @@ class Change:
     check: str = ""
     leaves: tuple[tuple[Question[Any], Any], ...] = ()
 
+    def __post_init__(self) -> None:
+        only_masked(self, "summary")
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -67,18 +98,23 @@ class Blocked:
     remedy: str
     reboot: bool = False
 
+    def __post_init__(self) -> None:
+        only_masked(self, "summary", "remedy")
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Desired state that is wrong for this Mac: the variable, its value, what was seen, and what would be right."""
+    """Desired state that is wrong for this Mac: the variable, what was seen, and what would be right.
+
+    Not the variable's value: it may be anything.
+    """
 
     variable: str
-    value: object
     problem: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.variable} = {self.value!r}: {self.problem}. {self.remedy}"
+        return masked(f"{self.variable}: {self.problem}. {self.remedy}")
 
 
 Step = Change | Blocked

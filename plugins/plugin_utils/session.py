@@ -21,6 +21,7 @@ from typing import Any
 
 from . import shell
 from .asking import Answers, Probe, Unknown, probe_of
+from .masked import masked
 from .outcome import Outcome
 from .report import Result
 from .resource import Blocked, Change, Demanding, Plan, Proving, Resource, Step
@@ -36,15 +37,15 @@ _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours and the like (ECMA-4
 
 
 class SessionError(Exception):
-    """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet.
+    """A run on a Mac cannot go on. The text is for people, and masked; `outcome` says what it means for the fleet.
 
     `detail` is all that was said of it, where the text is but a part of that.
     """
 
     def __init__(self, message: str, outcome: Outcome = Outcome.FAILED, detail: str = "") -> None:
-        super().__init__(message)
+        super().__init__(masked(message))
         self.outcome = outcome
-        self.detail = detail
+        self.detail = masked(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,10 +272,9 @@ class Session:
 
 
 def _last_lines(text: str, count: int = 12) -> str:
-    """The end of what a Mac said, fit for a terminal: no escape sequences, and what it says over and over is said once."""
-    plain = ("".join(filter(str.isprintable, _ESCAPE.sub("", line))).strip() for line in text.splitlines())
-    lines = [line for line, _same in itertools.groupby(filter(None, plain))]
-    return "\n".join(lines[-count:])
+    """The end of what a Mac said: masked as a whole, without colours, and what it says over and over is said once."""
+    lines = (line.strip() for line in masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
+    return "\n".join([line for line, _same in itertools.groupby(filter(None, lines))][-count:])
 
 
 def _error(said: str) -> str:

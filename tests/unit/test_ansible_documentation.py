@@ -20,11 +20,11 @@ from ansible_collections.builderfleet.macos.plugins.doc_fragments.mac import Mod
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import LEAST_ANSIBLE
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.readers import Choice
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resources.linux_builder import PHASES
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.session import Session
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import (
     VARIABLES,
-    Choice,
     Variable,
     WrongVariable,
     values,
@@ -191,7 +191,7 @@ def test_examples_can_be_used_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_return_values_are_those_of_the_report(name: str) -> None:
-    refused = Session((), who="a test", wrong=(WrongVariable("linux_builder_cores", 0, "too few"),))
+    refused = Session((), who="a test", wrong=(WrongVariable("linux_builder_cores", "too few"),))
     subject = action(name).__new__(action(name))
     subject._task = SimpleNamespace(diff=True, check_mode=False, no_log=False)
     documented = yaml.safe_load(written(name).RETURN)

@@ -139,13 +139,13 @@ def test_what_a_run_would_refuse_is_said(fleet: Path, capsys: pytest.CaptureFixt
     (fleet.parent / "group_vars/canary.yml").write_text("linux_builder_corse: 2\n")
     assert run(fleet, "old", "small", "intel", "--dry") == 2
     out = capsys.readouterr().out
-    assert "warning: macOS = '13.7': macOS 14 is the oldest that is supported" in out
-    assert "warning: host = 'kern.hv_support = 0': this Mac cannot run virtual machines" in out
-    assert "warning: linux_builder_memory = '6GiB': this Mac has 8GiB of memory" in out
-    assert "warning: linux_builder_nixpkgs_release = '26.11': this Mac has an Intel processor" in out
+    assert "warning: macOS: it has 13.7, and 14 is the oldest that is supported" in out
+    assert "warning: host: this Mac cannot run virtual machines" in out
+    assert "warning: linux_builder_memory: this Mac has 8GiB of memory" in out
+    assert "warning: linux_builder_nixpkgs_release: this Mac has an Intel processor" in out
     assert "uid" not in out
     assert run(fleet, "laptop", "--group", "canary", "--dry") == 2
-    assert "warning: linux_builder_corse = 2: there is no such variable" in capsys.readouterr().out
+    assert "warning: linux_builder_corse: there is no such variable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

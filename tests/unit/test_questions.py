@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
-from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils import questions, shell
 from builderfleet.plugin_utils.asking import Question, Replies, Request, Unknown, probe_of
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
@@ -16,6 +19,7 @@ from builderfleet.plugin_utils.questions.network import Listeners
 from builderfleet.plugin_utils.questions.nix import NIX, NixConfiguration, NixVersion
 from builderfleet.plugin_utils.questions.power import InternalBattery
 from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig
+from builderfleet.plugin_utils.resources import builder_vm
 from builderfleet.plugin_utils.transcript import Transcript
 
 from tests.unit.answers import APPLE_SILICON, PUBLIC
@@ -268,3 +272,23 @@ def test_what_hangs_is_unknown(question: Question[Any]) -> None:
 def test_versions() -> None:
     assert answer(NixVersion(), ran("nix (Nix) 2.35.2\n")) == "nix (Nix) 2.35.2"
     assert answer(NixVersion(), ran("", 127)) == ""
+
+
+def test_every_question_says_in_words_what_it_asks() -> None:
+    """What cannot be told names its question, to people."""
+    modules = [
+        importlib.import_module(f"{questions.__name__}.{each.name}")
+        for each in pkgutil.iter_modules(questions.__path__)
+    ]
+    kinds = {
+        kind
+        for module in (*modules, builder_vm)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and hasattr(kind, "requests") and not getattr(kind, "_is_protocol", False)
+    }
+    assert {Mac, LaunchdJob, builder_vm.RootNames} <= kinds
+    for kind in kinds:
+        assert "__str__" in vars(kind), kind
+        wanted = {"int": 31422, "str": "/it"}
+        given = [wanted.get(str(each.type), ()) for each in fields(kind) if each.default is MISSING]
+        assert kind.__name__ not in str(kind(*given)) and "=" not in str(kind(*given))

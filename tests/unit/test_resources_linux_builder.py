@@ -167,15 +167,15 @@ def test_a_mac_that_answers_nothing_is_unknown(every: Sequence[Resource]) -> Non
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [
-        ({"linux_builder_nixpkgs": ""}, ["linux_builder_nixpkgs = '': it has to be set"]),
-        ({"nix_state": "absent"}, ["nix_state = 'absent': a builder without Nix is of no use"]),
+        ({"linux_builder_nixpkgs": ""}, ["linux_builder_nixpkgs: it has to be set"]),
+        ({"nix_state": "absent"}, ["nix_state: a builder without Nix is of no use"]),
         (
             {"linux_builder_cores": 0, "linux_builder_port": "x"},
-            ["linux_builder_cores = 0", "linux_builder_port = 'x'"],
+            ["linux_builder_cores: it", "linux_builder_port: it"],
         ),
         (
             {"linux_builder_core": 4},
-            ["linux_builder_core = 4: there is no such variable; linux_builder_cores was meant?"],
+            ["linux_builder_core: there is no such variable; linux_builder_cores was meant?"],
         ),
     ],
 )

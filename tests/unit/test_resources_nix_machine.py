@@ -82,7 +82,7 @@ CASES = [
     Case("other key", WANTED, world(file(OURS.replace("/etc/nix/b", "/root/b"))), (REGISTER,)),
     Case("there twice", WANTED, world(file(OURS + OTHERS + OURS)), (REGISTER,)),
     Case("commented out", WANTED, world(file(f"#{OURS}")), (REGISTER,)),
-    Case("not readable for all", WANTED, world(file(OURS, 0o600)), (REGISTER,)),
+    Case("not readable for all", WANTED, world(file(OURS, 0o600)), ("let everybody read /etc/nix/machines",)),
     Case("somebodys file", WANTED, world(file(OURS, uid=501, gid=20))),
     Case("Intel", WANTED, world(file(OURS)) | {Mac(): INTEL}, (REGISTER,)),
     Case("binary foreign lines", WANTED, world(file(b"\xff\xfe # \0\n" + OURS.encode()))),

@@ -72,13 +72,13 @@ CASES = [
         "a foreign line that Nix does not read",
         WANTED,
         world("cores 4\n", configuration=nix("syntax error")),
-        (Person(r"nix.conf, line 1: 'cores 4'.*no nix command works", "not builderfleet's.*correct it"),),
+        (Person(r"nix.conf, line 1, `cores …`.*no nix command works", "not builderfleet's.*correct it"),),
     ),
     Case(
         "a foreign line in what is included",
         WANTED,
         world(INCLUDES, "\n\ncores=4\n", nix("syntax error")),
-        (Person(r"nix.custom.conf, line 3: 'cores=4'", "correct it"),),
+        (Person(r"nix.custom.conf, line 3, `cores …`", "correct it"),),
     ),
     Case("a bad file that Nix does not read", WANTED, world(STOCK, "cores=4\n"), (SET,)),
     Case(
@@ -142,7 +142,7 @@ def test_what_somebody_set_otherwise_since_stays() -> None:
 
 
 def test_which_foreign_line_is_said_does_not_depend_on_chance() -> None:
-    case = Case("", WANTED, world(f"cores=1\n{INCLUDES}", "cores=4\n"), (Person("nix.conf, line 1: 'cores=1'", "."),))
+    case = Case("", WANTED, world(f"cores=1\n{INCLUDES}", "cores=4\n"), (Person("nix.conf, line 1, `cores …`", "."),))
     case.check()
 
 

@@ -178,7 +178,7 @@ def test_what_a_mac_said_is_fit_for_a_terminal(sandbox: Sandbox) -> None:
     script = r"""for i in 1 2; do printf '\033[31;1merror:\033[0m read\007-only\033]0;title\n'; done; echo it ended; exit 3"""
     with pytest.raises(SessionError) as error:
         hear(own, sandbox, own.apply(Change("change it", script)))
-    assert str(error.value) == "change it: status 3\nerror: read-only]0;title\nit ended"
+    assert str(error.value) == "change it: status 3\nerror: read^G-only^[]0;title\nit ended"
 
 
 def test_a_change_that_waits_for_the_next_start(sandbox: Sandbox) -> None:
@@ -370,12 +370,11 @@ def test_a_fleet_without_macs() -> None:
     assert set(WORST_FIRST) == {each.code for each in Outcome}
 
 
-def test_a_diff_is_unified() -> None:
+def test_a_diff_is_unified_and_without_context() -> None:
     assert Diff("/etc/it", "one\ntwo\n", "one\nthree\n").lines == [
         "--- /etc/it (now)",
         "+++ /etc/it (wanted)",
-        "@@ -1,2 +1,2 @@",
-        " one",
+        "@@ -2,1 +2,1 @@",
         "-two",
         "+three",
     ]

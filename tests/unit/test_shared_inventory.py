@@ -165,7 +165,7 @@ def test_what_is_needed_and_cannot_be_rendered_is_named(fleet: Path, name: str) 
 def test_a_date_is_refused_by_its_name(fleet: Path) -> None:
     (fleet.parent / "group_vars/macs.yml").write_text("linux_builder_key_rotation: 2026-11-01\n")
     _, (wrong,) = values(load([str(fleet)])[0].variables)
-    assert "linux_builder_key_rotation = datetime.date(2026, 11, 1): " in str(wrong) and "in quotes" in str(wrong)
+    assert "linux_builder_key_rotation: " in str(wrong) and "in quotes" in str(wrong)
 
 
 def test_a_pattern_that_names_nobody_is_nobody(tricky: Path) -> None:

@@ -9,6 +9,7 @@ from ..asking import Question
 from ..finding import Finding, broken, fine
 from ..formats import machines
 from ..formats.receipt import ReceiptError
+from ..masked import beginning
 from ..questions.file import Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.login_items import LoginItemsOff
@@ -106,7 +107,7 @@ def machine(examination: Examination) -> Finding:
     for problem in machines.problems(content):
         return broken(
             "machine",
-            f"{MACHINES.path}, line {problem.line}: {problem.text.strip()!r}: {problem.reason}",
+            f"{MACHINES.path}, line {problem.line}, `{beginning(problem.text)}`: {problem.reason}",
             "The line is not builderfleet's, so a rollout leaves it: put it right on that Mac",
         )
     steps = list(examination.builder.setting.changes(answers))

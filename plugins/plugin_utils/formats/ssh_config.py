@@ -258,8 +258,10 @@ def _check_option(alias: str, keyword: str, value: str) -> None:
     if not value.strip() or value != value.strip() or re.search(unwritable, value):
         raise ValueError(
             f"ssh_config: wanted a value of {keyword} in Host {alias} without line breaks, quotes, backslashes and "
-            f"blanks around it, saw {value!r}; not every version of ssh reads those alike: choose another value"
+            f"blanks around it; not every version of ssh reads those alike: choose another value"
         )
+    if keyword.lower() == "port" and not (value.isdecimal() and 0 < int(value) < 65536):
+        raise ValueError(f"ssh_config: wanted a number from 1 to 65535 as {keyword} in Host {alias}")
 
 
 def _written(keyword: str, value: str) -> str:

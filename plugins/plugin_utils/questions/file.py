@@ -85,6 +85,9 @@ class File:
 
     path: str
 
+    def __str__(self) -> str:
+        return self.path
+
     def requests(self) -> tuple[Request, ...]:
         return (read(self.path),)
 
@@ -97,6 +100,9 @@ class Metadata:
     """Kind, mode and owner of what is at a path; the content stays on the Mac."""
 
     path: str
+
+    def __str__(self) -> str:
+        return f"mode and owner of {self.path}"
 
     def requests(self) -> tuple[Request, ...]:
         return (look(self.path),)

@@ -15,6 +15,9 @@ class LogTail:
     path: str
     lines: int = 60
 
+    def __str__(self) -> str:
+        return f"the end of {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/bin/tail", "-n", str(self.lines), self.path),)
 

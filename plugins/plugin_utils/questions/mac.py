@@ -55,6 +55,9 @@ class Mac:
     are read from its output. Full Disk Access shows in whether root can read the privacy database (`facts/drift D20`).
     """
 
+    def __str__(self) -> str:
+        return "what it is"
+
     def requests(self) -> tuple[Request, ...]:
         return (
             run("/usr/bin/uname", "-s"),

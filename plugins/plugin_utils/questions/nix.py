@@ -54,6 +54,9 @@ class NixConfiguration:
         """The question that asks for a setting."""
         return cls() if setting in SETTINGS else cls(setting)
 
+    def __str__(self) -> str:
+        return "the configuration of Nix"
+
     def requests(self) -> tuple[Request, ...]:
         script = "; ".join(_SHOW.strip().splitlines()).replace("|; ", "| ")
         return (run("/bin/sh", "-c", script, "sh", *SETTINGS, *filter(None, (self.more,)), limit=30),)
@@ -74,6 +77,9 @@ class NixVersion:
 
     It is asked without configuration: with a line in nix.conf that it does not read, Nix does not even say its version.
     """
+
+    def __str__(self) -> str:
+        return "the version of Nix"
 
     def requests(self) -> tuple[Request, ...]:
         bare = ("PATH=/usr/bin:/bin", "HOME=/var/empty", "NIX_CONF_DIR=/var/empty", "NIX_USER_CONF_FILES=")
@@ -107,6 +113,9 @@ ASK_DAEMON = (
 @dataclass(frozen=True, slots=True)
 class NixDaemonReply:
     """What a client of the Nix daemon sees. That it has to wait for ever is an answer as well: the daemon hangs."""
+
+    def __str__(self) -> str:
+        return "the Nix daemon"
 
     def requests(self) -> tuple[Request, ...]:
         return (run(*ASK_DAEMON, limit=20),)

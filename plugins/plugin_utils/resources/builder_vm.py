@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question, Replies, Request, Unknown, look, run
 from ..endings import STARTS
 from ..files import diff, own_file
@@ -28,11 +29,13 @@ from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
 from ..questions.nix import NIX
-from ..resource import Blocked, Change, Refused, Step
+from ..readers import locked_flake, path, reads
+from ..resource import Blocked, Change, Refused, Resource, Step
 from ..shell import STATE_DIRECTORY, encode, quote
 from ..size import Size
-from ..variables import DEFAULTS
+from ..variables import DEFAULTS, like
 from . import builder_ssh
+from .mac_requirements import RoomForVm, RootOnMac
 
 LABEL = "org.builderfleet.linux-builder"
 ALIAS = "builderfleet"
@@ -85,6 +88,9 @@ done
 class RootNames:
     """The names of the GC roots that are kept for builder VMs."""
 
+    def __str__(self) -> str:
+        return "the GC roots of builder VMs"
+
     def requests(self) -> tuple[Request, ...]:
         return look(ROOTS), run("/bin/ls", ROOTS)
 
@@ -106,17 +112,23 @@ class BuilderVm:
     `certificates` is the bundle of CA certificates that the guest trusts, `host_key` the line of its public host key.
     """
 
-    nixpkgs: str = DEFAULTS["linux_builder_nixpkgs"]
-    cores: int = DEFAULTS["linux_builder_cores"]
-    memory: Size = _MEMORY
-    disk: Size = _DISK
-    port: int = DEFAULTS["linux_builder_port"]
-    key: str = KEY
-    label: str = LABEL
-    alias: str = ALIAS
-    host_key: str = DEFAULTS["linux_builder_host_key"]
-    certificates: str = DEFAULTS["linux_builder_certificates"]
+    nixpkgs: str = field(default=DEFAULTS["linux_builder_nixpkgs"], metadata=reads(locked_flake))
+    cores: int = field(default=DEFAULTS["linux_builder_cores"], metadata=like("linux_builder_cores"))
+    memory: Size = field(default=_MEMORY, metadata=like("linux_builder_memory"))
+    disk: Size = field(default=_DISK, metadata=like("linux_builder_disk"))
+    port: int = field(default=DEFAULTS["linux_builder_port"], metadata=like("linux_builder_port"))
+    key: str = field(default=KEY, metadata=reads(path))
+    label: str = field(default=LABEL, metadata=reads(readers.label))
+    alias: str = field(default=ALIAS, metadata=reads(readers.alias))
+    host_key: str = field(default=DEFAULTS["linux_builder_host_key"], metadata=like("linux_builder_host_key"))
+    certificates: str = field(
+        default=DEFAULTS["linux_builder_certificates"], metadata=like("linux_builder_certificates")
+    )
     present: bool = True
+
+    def requirements(self) -> Resource:
+        """What a Mac must be for it alone."""
+        return RoomForVm(self.cores, self.memory) if self.present else RootOnMac()
 
     @property
     def title(self) -> str:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question
 from ..endings import STARTS, Ending
 from ..files import diff, in_the_way, removed, replaced
@@ -24,6 +24,7 @@ from ..questions.attribute import QUARANTINE, Attribute
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
 from ..questions.launchd import LaunchdJob, Loaded
 from ..questions.network import Greeting
+from ..readers import PORT, WrongParameter, any_path, maybe, reads, whole
 from ..resource import INTERNAL, Change, Step
 from ..shell import quote
 
@@ -146,16 +147,16 @@ class LaunchdDaemon:
     `busy` one is a program that others wait for: launchd holds it back as little as an app, and lets it open many files.
     """
 
-    label: str
+    label: str = field(metadata=reads(readers.label))
     program_arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    working_directory: str = ""
-    log: str = ""
+    working_directory: str = field(default="", metadata=reads(maybe(any_path)))
+    log: str = field(default="", metadata=reads(maybe(any_path)))
     run_at_load: bool = True
     keep_alive: bool = True
-    exit_timeout: int = 20
-    answers_on: int | None = None
-    start_limit: int = 180
+    exit_timeout: int = field(default=20, metadata=reads(whole(0, 3600)))
+    answers_on: int | None = field(default=None, metadata=reads(PORT))
+    start_limit: int = field(default=180, metadata=reads(whole(1, 3600)))
     follows: str = field(default="", metadata=INTERNAL)
     login: str = field(default="", metadata=INTERNAL)
     endings: tuple[Ending, ...] = field(default=(), metadata=INTERNAL)
@@ -164,10 +165,8 @@ class LaunchdDaemon:
     present: bool = True
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.label):
-            raise ValueError(f"label: wanted letters, digits, points and hyphens, saw {self.label!r}")
-        if self.present and not self.program_arguments:
-            raise ValueError("program_arguments: wanted the program and its arguments, saw none")
+        if self.present and not (self.program_arguments and self.program_arguments[0]):
+            raise WrongParameter("program_arguments", "it is the program and its arguments, and there are none")
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ before it could prove anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question, Unknown
@@ -18,6 +18,7 @@ from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
 from ..questions.nix import NIX, NixConfiguration
+from ..readers import linux_systems, maybe, reads, store_uri
 from ..resource import Change, Step
 from ..shell import PROOF_FILE, here, quote
 
@@ -175,8 +176,8 @@ class LinuxBuild:
     when the last proof is not the one with this `stamp` (a word of the caller's; none means that any proof will do).
     """
 
-    systems: tuple[str, ...] = ()
-    uri: str = ""
+    systems: tuple[str, ...] = field(default=(), metadata=reads(linux_systems))
+    uri: str = field(default="", metadata=reads(maybe(store_uri)))
     stamp: str = ""
 
     @property

@@ -63,12 +63,11 @@ def _impossible(phases: Collection[str], state: str) -> Iterator[WrongVariable]:
     if state == "absent" and not set(PHASES) <= set(phases):
         yield WrongVariable(
             "phases",
-            ", ".join(phases),
             "linux_builder_state: absent takes all of it back, in an order of its own: leave phases out, and their tags",
         )
     for phase in phases:
         if phase not in PHASES:
-            yield WrongVariable("phases", phase, f"there is no such phase; they are {', '.join(PHASES)}")
+            yield WrongVariable("phases", f"there is no phase {phase}; they are {', '.join(PHASES)}")
 
 
 def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
@@ -76,12 +75,10 @@ def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
         return
     if not value["linux_builder_nixpkgs"]:
         yield WrongVariable(
-            "linux_builder_nixpkgs", "", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
+            "linux_builder_nixpkgs", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
         )
     if value["nix_state"] == "absent":
-        yield WrongVariable(
-            "nix_state", "absent", "a builder without Nix is of no use: say linux_builder_state: absent as well"
-        )
+        yield WrongVariable("nix_state", "a builder without Nix is of no use: say linux_builder_state: absent as well")
 
 
 def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
@@ -109,6 +106,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             memory=value["linux_builder_memory"],
             port=value["linux_builder_port"],
             label=LABEL,
+            systems=value["linux_builder_systems"],
             nixpkgs_release=value["linux_builder_nixpkgs_release"],
         ),
     )

@@ -24,7 +24,7 @@ from ..questions.mac import Mac
 from ..questions.nix import NIX, NixVersion
 from ..resource import INTERNAL, Blocked, Change, Refused, Step
 from ..shell import STATE_DIRECTORY, quote
-from ..variables import DEFAULTS, READERS
+from ..variables import DEFAULTS, like
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
@@ -47,11 +47,6 @@ FULL_DISK_ACCESS = (
     "by MDM a PPPC profile that grants SystemPolicyAllFiles to /usr/libexec/sshd-keygen-wrapper"
 )
 
-_VARIABLES = {
-    "version": "nix_installer_version",
-    "source": "nix_installer_source",
-    "sha256": "nix_installer_sha256",
-}  # by parameter: the variable that is the same, and is read the same
 AT_THE_NEXT_START = (
     f"macOS has not made /nix, though {SYNTHETIC.path} asks for it, and will when it starts",
     "Restart this Mac, and run again",
@@ -70,19 +65,12 @@ class NixInstallation:
     lines for nix.conf.
     """
 
-    version: str = DEFAULTS["nix_installer_version"]
-    source: str = DEFAULTS["nix_installer_source"]
-    sha256: str = DEFAULTS["nix_installer_sha256"]
-    extra_conf: tuple[str, ...] = ()
+    version: str = field(default=DEFAULTS["nix_installer_version"], metadata=like("nix_installer_version"))
+    source: str = field(default=DEFAULTS["nix_installer_source"], metadata=like("nix_installer_source"))
+    sha256: str = field(default=DEFAULTS["nix_installer_sha256"], metadata=like("nix_installer_sha256"))
+    extra_conf: tuple[str, ...] = field(default=(), metadata=like("nix_extra_conf"))
     present: bool = True
     after_builder: bool = field(default=False, metadata=INTERNAL)  # the same run takes the builder back first
-
-    def __post_init__(self) -> None:
-        for name, variable in _VARIABLES.items():
-            try:
-                READERS[variable](getattr(self, name))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}, saw {getattr(self, name)!r}") from error
 
     @property
     def title(self) -> str:
@@ -102,14 +90,12 @@ class NixInstallation:
         if not mac.apple_silicon:
             yield Refused(
                 "nix_state",
-                "present",
                 "this Intel Mac has no Nix, and the installer that builderfleet uses is for Apple silicon",
                 "Install Nix on it by another way (a release before 2.36); builderfleet adopts it",
             )
         elif not self.sha256:
             yield Refused(
                 "nix_installer_sha256",
-                "",
                 "this Mac has no Nix, and no installer is run whose hash is not pinned",
                 "Set it to the SHA-256 of the installer, from the SHA256SUMS of its release",
             )
@@ -207,7 +193,7 @@ source={quote(self.source.replace("{version}", self.version))} pinned={quote(sel
 {get} || fail "cannot get the installer from $source"
 is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 [ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \
-  "nix_installer_sha256 says $pinned; nothing of it was run"
+  "and the one that is pinned is $pinned; nothing of it was run"
 chmod 0700 "$folder/nix-installer"
 /usr/bin/xattr -d {QUARANTINE} "$folder/nix-installer" 2>/dev/null || :
 """

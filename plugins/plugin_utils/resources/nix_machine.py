@@ -8,9 +8,10 @@ The file is read again by every build hook, so a change needs no restart (`facts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question
 from ..files import diff
 from ..formats import machines
@@ -18,6 +19,7 @@ from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
 from ..questions.file import File, Found, Kind
 from ..questions.mac import Mac
 from ..questions.nix import NixConfiguration
+from ..readers import features, machine_path, maybe, public_key, reads, store_uri, whole
 from ..resource import Blocked, Change, Step
 from .nix_setting import NixSetting
 
@@ -32,21 +34,15 @@ class NixMachine:
     `host_key` is the public host key's line; `ssh_key` the path of the client's private key on the Mac.
     """
 
-    uri: str
-    systems: tuple[str, ...] = ()
-    ssh_key: str = ""
-    max_jobs: int = 1
-    speed_factor: int = 1
-    supported_features: tuple[str, ...] = ()
-    mandatory_features: tuple[str, ...] = ()
-    host_key: str = ""
+    uri: str = field(metadata=reads(store_uri))
+    systems: tuple[str, ...] = field(default=(), metadata=reads(readers.systems))
+    ssh_key: str = field(default="", metadata=reads(maybe(machine_path)))
+    max_jobs: int = field(default=1, metadata=reads(whole(1)))
+    speed_factor: int = field(default=1, metadata=reads(whole(1)))
+    supported_features: tuple[str, ...] = field(default=(), metadata=reads(features))
+    mandatory_features: tuple[str, ...] = field(default=(), metadata=reads(features))
+    host_key: str = field(default="", metadata=reads(maybe(public_key)))
     present: bool = True
-
-    def __post_init__(self) -> None:
-        if self.present:
-            self._machine(
-                self.systems or ("aarch64-linux",)
-            )  # which refuses what cannot be written, before a Mac is asked
 
     @property
     def title(self) -> str:
@@ -92,8 +88,9 @@ class NixMachine:
         now = found.content or b""
         data = machines.with_machine(now, self._machine(self.systems or (answers[Mac()].linux_system,)))
         if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
+            what = f"register {self.uri} in" if data != now else "let everybody read"
             yield Change(
-                f"register {self.uri} in {MACHINES.path}",
+                f"{what} {MACHINES.path}",
                 edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
                 (diff(MACHINES.path, found, found.with_content(data)),),
             )

@@ -9,15 +9,17 @@ effect changes, and that a restart is due is written down first, so that a run t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
 from ..files import diff
 from ..formats import nix_conf
 from ..ledger import LEDGER, PARENT, directories, edited, ledger, taken_back
+from ..masked import beginning
 from ..questions.file import File, Found, Kind, Metadata
 from ..questions.nix import ASK_DAEMON, NIX, Configuration, NixConfiguration
+from ..readers import reads, setting_name, setting_value
 from ..resource import Blocked, Change, Step
 from ..shell import STATE_DIRECTORY
 
@@ -59,8 +61,8 @@ rm -f {RESTART_DUE.path}
 class NixSetting:
     """The setting `setting` with the value `value` (words joined by one space, as Nix does)."""
 
-    setting: str
-    value: str = ""
+    setting: str = field(metadata=reads(setting_name))
+    value: str = field(default="", metadata=reads(setting_value))
     present: bool = True
 
     @property
@@ -126,7 +128,7 @@ class NixSetting:
             for problem in nix_conf.syntax_errors(answers[file].content or b""):
                 if not _is_ours(problem.text, self.setting):
                     return Blocked(
-                        f"{file.path}, line {problem.line}: {problem.text.strip()!r}: {problem.reason}; no nix command "
+                        f"{file.path}, line {problem.line}, `{beginning(problem.text)}`: {problem.reason}; no nix command "
                         "works on this Mac until that is put right",
                         "The line is not builderfleet's, so it stays as it is: correct it and run again",
                     )

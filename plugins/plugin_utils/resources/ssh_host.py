@@ -8,9 +8,10 @@ has in effect: root's own configuration and the files before ours are read first
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question
 from ..files import diff, in_the_way, no_file, own_file
 from ..formats import ssh_config
@@ -18,6 +19,7 @@ from ..formats.ssh_config import Setting
 from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
 from ..questions.file import File, Kind
 from ..questions.ssh import EffectiveSshConfig, SshConfiguration
+from ..readers import WrongParameter, file_name, reads
 from ..resource import Blocked, Change, Step
 from ..shell import quote
 
@@ -29,14 +31,16 @@ DIRECTORY = "/etc/ssh/ssh_config.d"
 class SshHost:
     """The block for `alias`, in `DIRECTORY`/`file`."""
 
-    alias: str
-    file: str
+    alias: str = field(metadata=reads(readers.alias))
+    file: str = field(metadata=reads(file_name))
     options: tuple[tuple[str, str], ...] = ()
     present: bool = True
 
     def __post_init__(self) -> None:
-        if "/" in self.file or self.file in ("", ".", ".."):
-            raise ValueError(f"file: wanted the name of a file in {DIRECTORY}, saw {self.file!r}")
+        try:
+            ssh_config.Host(self.alias, self.options)
+        except ValueError as error:
+            raise WrongParameter("options", str(error)) from error
 
     @property
     def title(self) -> str:

@@ -17,6 +17,7 @@ from ..key_note import noted
 from ..ledger import BACKUPS, LEDGER, PARENT, prepared
 from ..questions.file import Found, Kind
 from ..questions.key_pair import KeyPair, Pair
+from ..readers import any_path, reads
 from ..resource import INTERNAL, Change, Step
 from ..shell import quote
 
@@ -28,14 +29,10 @@ class SshKeypair:
     `made_for` is a word that is noted when it is made (see `KeyRotation`).
     """
 
-    path: str
+    path: str = field(metadata=reads(any_path))
     comment: str = "builderfleet"
     present: bool = True
     made_for: str = field(default="", metadata=INTERNAL)
-
-    def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise ValueError(f"path: wanted the absolute path of the private half, saw {self.path!r}")
 
     @property
     def title(self) -> str:
