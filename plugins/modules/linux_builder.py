@@ -82,7 +82,7 @@ options:
   linux_builder_cores:
     description:
       - >-
-        Processor cores of the VM. The default is C(4).
+        Processor cores of the VM: at most 8 on Apple silicon, whose machine in QEMU has no more. The default is C(4).
     type: int
   linux_builder_memory:
     description:

@@ -119,7 +119,12 @@ VARIABLES: tuple[Variable, ...] = (
         matching(r"(\d\d\.\d\d)?", 'a release in quotes, such as "25.11": without them YAML makes a number of it'),
         "The release that revision belongs to. Needed for Intel Macs: 26.05 is the last that knows them.",
     ),
-    Variable("linux_builder_cores", 4, whole(1, 64), "Processor cores of the VM."),
+    Variable(
+        "linux_builder_cores",
+        4,
+        whole(1, 64),
+        "Processor cores of the VM: at most 8 on Apple silicon, whose machine in QEMU has no more.",
+    ),
     Variable("linux_builder_memory", "6GiB", size(LEAST_MEMORY), "Memory of the VM."),
     Variable(
         "linux_builder_disk",

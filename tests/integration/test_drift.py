@@ -158,6 +158,30 @@ def test_drift_is_shown_put_right_and_gone(
     assert ends[0] == ends[1]
 
 
+def test_somebody_elses_secret_is_in_nothing_that_is_printed(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
+    """Neither beside a line of ours that is missing, nor in a line that Nix does not read."""
+    path = "/etc/nix/nix.custom.conf"
+    ours = converged.read(path)
+    others = (
+        b"access-tokens = github.com=T0KEN a=PAT:T0KEN\nsubstituters = https://anna:T0KEN@cache.invalid\n# \x1b[2J\n"
+    )
+    converged.write(path, others)
+    dry = door.run(converged, dry=True)
+    converged.write(path, others + b"access-tokens=github.com=T0KEN\n")
+    runs = [door.run(converged, dry=dry) for dry in (True, False)]
+    converged.write(path, ours)
+    assert (dry.outcome, dry.code) == ("would change", 2), dry.output
+    assert "+builders-use-substitutes = true" in dry.output
+    for run in (dry, *runs):
+        assert "T0KEN" not in run.output and "\x1b[2J" not in run.output
+    for run in runs:
+        assert (run.outcome, run.code) == ("needs a person", 4), run.output
+        assert f"{path}, line 4, `access-tokens …`" in run.output
+        alike("a line that Nix does not read", run.changes)
+
+
 PROXY = "Host *\\n  ProxyCommand /usr/bin/false\\n"
 OTHERS = {
     "/etc/ssh/ssh_config.d/000-corp.conf": PROXY,

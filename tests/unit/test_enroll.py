@@ -98,7 +98,7 @@ def test_one_macs_trouble_is_its_own(fleet: Path, capsys: pytest.CaptureFixture[
     assert set(groups(fleet)) == {"laptop"}
     assert "asleep      unreachable  ssh: connect to host asleep port 22: Connection timed out" in out
     assert "linux       failed       this is no Mac: its kernel is Linux" in out
-    assert "speechless  failed       could not tell what kind of Mac this is: InternalBattery" in out
+    assert "speechless  failed       could not tell what kind of Mac this is: the battery" in out
 
 
 def test_a_mac_that_is_named_twice(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:

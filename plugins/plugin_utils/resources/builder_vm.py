@@ -249,7 +249,7 @@ wait "$vm"
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """That the certificates are none. Those of a Nix that is not there yet come with it."""
         if self.present and not self.certificates.startswith("/nix/") and not answers[self._bundle].certificates:
-            yield Refused("linux_builder_certificates", self.certificates, self._problem(answers), _PUT_CERTIFICATES)
+            yield Refused("linux_builder_certificates", self._problem(answers), _PUT_CERTIFICATES)
 
     def _problem(self, answers: Answers) -> str:
         absent = answers[self._bundle].certificates is None

@@ -59,7 +59,7 @@ def desired(
 
 def _impossible(phases: Collection[str], state: str) -> Iterator[WrongVariable]:
     if not phases:
-        yield WrongVariable("phases", "", "there is none, so nothing would be looked at: leave it out for all of them")
+        yield WrongVariable("phases", "there is none, so nothing would be looked at: leave it out for all of them")
     if state == "absent" and not set(PHASES) <= set(phases):
         yield WrongVariable(
             "phases",

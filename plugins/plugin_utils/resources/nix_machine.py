@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import readers
 from ..asking import Answers, Question
-from ..files import diff
+from ..files import diff, in_the_way
 from ..formats import machines
 from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
 from ..questions.file import File, Found, Kind
@@ -56,9 +56,11 @@ class NixMachine:
         found = answers[MACHINES]
         if not self.present and MACHINES.path not in ledger(answers).files and not _is_plain(found):
             return  # another tool's, and nothing of ours is in it
-        if found.kind not in (Kind.FILE, Kind.ABSENT):
+        if found.kind in (Kind.DIRECTORY, Kind.OTHER):
+            yield in_the_way(MACHINES.path, found)
+        elif found.kind is Kind.LINK:
             yield Blocked(
-                f"{MACHINES.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as "
+                f"{MACHINES.path} is a link (to {found.target or 'nothing'}): another tool, such as "
                 "nix-darwin, writes it",
                 f"Have that tool write the machine {self.uri}, or set nix.distributedBuilds = false and remove the link",
             )

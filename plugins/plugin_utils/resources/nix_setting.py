@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
-from ..files import diff
+from ..files import diff, in_the_way
 from ..formats import nix_conf
 from ..ledger import LEDGER, PARENT, directories, edited, ledger, taken_back
 from ..masked import beginning
@@ -135,16 +135,18 @@ class NixSetting:
         return None
 
     def _overridden(self, file: File, configuration: Configuration) -> Blocked:
-        seen = configuration.error or f"{self.setting} = {configuration.settings.get(self.setting, '')}"
+        seen = configuration.error or "another value is in effect"
         return Blocked(
-            f"{file.path} sets {self.setting} = {self.value}, but what is in effect is: {seen}",
+            f"{file.path} sets {self.setting} as it is wanted, but {seen}",
             "Another line or file that Nix reads later overrides it: look for it in /etc/nix and run again",
         )
 
     def _foreign(self, file: File, found: Found) -> Blocked:
+        if found.kind is not Kind.LINK:
+            return in_the_way(file.path, found)
         return Blocked(
-            f"{file.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
-            f"Set {self.setting} = {self.value} with that tool",
+            f"{file.path} is a link (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
+            f"Set {self.setting} with that tool to what is wanted here",
         )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
