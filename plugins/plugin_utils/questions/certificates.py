@@ -23,6 +23,9 @@ class Certificates:
     path: str
     copy: str
 
+    def __str__(self) -> str:
+        return f"the certificates in {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         return (
             run("/usr/bin/grep", "-c", "-e", "BEGIN CERTIFICATE", "-e", "BEGIN TRUSTED CERTIFICATE", self.path),
