@@ -23,6 +23,9 @@ class Attribute:
     path: str
     name: str
 
+    def __str__(self) -> str:
+        return f"the attribute {self.name} of {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/bin/xattr", "-px", self.name, self.path),)
 
