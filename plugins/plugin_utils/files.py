@@ -49,12 +49,13 @@ def own_file(
     check: str = "",
     before: str = "",
     after: str = "",
+    anew: bool = False,
 ) -> Iterator[Step]:
-    """The change that makes a file of the project's own as it has to be, if it is not.
+    """The change that makes a file of the project's own as it has to be, if it is not, or `anew` in any case.
 
     `before` and `after` are shell for what has to happen around it.
     """
-    if found.kind is Kind.FILE and found.content == data and found.has(mode, 0, 0):
+    if not anew and found.kind is Kind.FILE and found.content == data and found.has(mode, 0, 0):
         return
     if found.kind in (Kind.DIRECTORY, Kind.OTHER):
         yield in_the_way(path, found)

@@ -41,6 +41,7 @@ from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfi
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import RootNames
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
+from builderfleet.plugin_utils.resources.trusted_files import LooseFiles
 
 World = dict[Question[Any], Any]
 
@@ -163,6 +164,7 @@ _STOCK: Mapping[type[Any], Any] = {
     FreeSpace: Space(500 * 2**30, 200 * 2**30),
     Guest: GuestState(status=255, error="ssh: Could not resolve hostname builderfleet", before=NOW, after=NOW),
     LogTail: (),
+    LooseFiles: (),
     LoginItemsOff: frozenset(),
     NixDaemonReply: DaemonReply(False, "status 127"),
 }

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import pytest
 from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.asking import Answers
 from builderfleet.plugin_utils.endings import STARTS, Ending, endings
 from builderfleet.plugin_utils.formats import plist
+from builderfleet.plugin_utils.parameters import by_itself
 from builderfleet.plugin_utils.questions.attribute import QUARANTINE, Attribute
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
@@ -32,8 +34,9 @@ WANTED = LaunchdDaemon(
     log=LOG.path,
     answers_on=PORT,
     follows="the script's text",
+    of_builder=True,
 )
-PLAIN = LaunchdDaemon(label=LABEL, program_arguments=("/bin/sleep", "9"))
+PLAIN = LaunchdDaemon(label=LABEL, of_builder=True, program_arguments=("/bin/sleep", "9"))
 UNWANTED = replace(WANTED, present=False)
 LOSING = replace(WANTED, loses="ends builds")
 PLIST = File(WANTED.path)
@@ -43,6 +46,11 @@ LOAD, RELOAD, REMOVE = (f"{verb} launchd daemon {LABEL}" for verb in ("load", "r
 WAIT = f"wait until {LABEL} answers on port {PORT}"
 START, ENABLE = f"start launchd daemon {LABEL}", f"enable launchd daemon {LABEL} for the next boot"
 RIGHT = f"put {PLIST.path} right"
+
+OTHERS = LaunchdDaemon(label="com.vendor.agent", program_arguments=("/bin/sleep", "7"))
+NO_OTHERS = replace(OTHERS, present=False)
+VENDORS = file(plistlib.dumps({"Label": OTHERS.label, "Program": "/opt/vendor"}), 0o600, 0)
+KEPT = f"in place of somebody else's {OTHERS.path}, which is kept"
 
 
 def written(daemon: LaunchdDaemon = WANTED, mode: int = 0o644, uid: int = 0) -> Found:
@@ -105,6 +113,17 @@ CASES = [
     Case("only the plist is left", UNWANTED, {PLIST: written()}, (REMOVE,)),
     Case("only the job is left", UNWANTED, {LaunchdJob(LABEL): running()}, (REMOVE,)),
     Case("only the log is left", UNWANTED, {LOG: THERE}, (REMOVE,)),
+    Case(
+        "somebody elses is kept",
+        OTHERS,
+        {File(OTHERS.path): VENDORS, LaunchdJob(OTHERS.label): loaded(OTHERS.label)},
+        (f"reload launchd daemon {OTHERS.label} {KEPT}",),
+    ),
+    Case(
+        "somebody elses is not removed",
+        NO_OTHERS,
+        {File(OTHERS.path): VENDORS, LaunchdJob(OTHERS.label): loaded(OTHERS.label)},
+    ),
     Case("a link is removed", UNWANTED, {PLIST: link("/x")}, (REMOVE,)),
 ]
 
@@ -112,6 +131,33 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_it_says(case: Case) -> None:
     case.check()
+
+
+@pytest.mark.parametrize(
+    ("label", "whose"),
+    [
+        ("com.openssh.sshd", "macOS's own"),
+        ("com.apple.sshd", "macOS's own"),
+        ("org.nixos.nix-daemon", "Nix's own"),
+        ("systems.determinate.nix-daemon", "Nix's own"),
+        ("org.builderfleet.linux-builder", "as a whole"),
+    ],
+)
+@pytest.mark.parametrize("present", [True, False])
+def test_what_nobody_may_touch_is_refused_before_a_mac_is_asked(label: str, whose: str, present: bool) -> None:
+    resources, wrong = by_itself(
+        LaunchdDaemon, {"label": label, "program_arguments": ["/bin/true"], "present": present}
+    )
+    assert resources == ()
+    (refused,) = wrong
+    assert whose in str(refused) and label in str(refused)
+
+
+def test_a_job_of_the_system_is_refused_whatever_its_label() -> None:
+    job = loaded(OTHERS.label, path="/System/Library/LaunchDaemons/x.plist")
+    (refused,) = NO_OTHERS.refusals(Answers.given({LaunchdJob(OTHERS.label): job}))
+    assert "a job of macOS's own" in str(refused)
+    assert list(OTHERS.refusals(Answers.given({LaunchdJob(OTHERS.label): loaded(OTHERS.label)}))) == []
 
 
 def only(name: str) -> Change:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from builderfleet.plugin_utils.asking import Answers, Unknown, probe_of
 from builderfleet.plugin_utils.formats import plist, ssh_config
+from builderfleet.plugin_utils.ledger import LEDGER, Ledger
 from builderfleet.plugin_utils.questions.file import File, Metadata
 from builderfleet.plugin_utils.questions.network import Greeting
 from builderfleet.plugin_utils.questions.nix import NixConfiguration
@@ -49,6 +50,7 @@ def converged() -> World:
     world = vm.CONVERGED | installation.INSTALLED | machine.world(file(machine.OURS))
     del world[vm.ROOT]
     return world | {
+        LEDGER: file(Ledger().dump()),
         Metadata(builder.root): link("/nix/store/x-vm"),
         RootNames(): (builder.root.rsplit("/", 1)[1],),
         File(WRAPPER): file(builder.wrapper(), 0o755),

@@ -27,11 +27,13 @@ from tests.unit import (
     test_resources_linux_build,
     test_resources_linux_builder,
     test_resources_mac_requirements,
+    test_resources_memory,
     test_resources_nix_installation,
     test_resources_nix_machine,
     test_resources_nix_setting,
     test_resources_ssh_host,
     test_resources_ssh_keypair,
+    test_resources_trusted_files,
 )
 from tests.unit.answers import Case
 
@@ -45,11 +47,13 @@ def cases() -> Iterator[Case]:
         test_resources_launchd_daemon,
         test_resources_linux_build,
         test_resources_mac_requirements,
+        test_resources_memory,
         test_resources_nix_installation,
         test_resources_nix_machine,
         test_resources_nix_setting,
         test_resources_ssh_host,
         test_resources_ssh_keypair,
+        test_resources_trusted_files,
     ):
         yield from module.CASES
     whole = test_resources_linux_builder

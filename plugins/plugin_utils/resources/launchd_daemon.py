@@ -18,18 +18,26 @@ from typing import Any
 from .. import readers
 from ..asking import Answers, Question
 from ..endings import STARTS, Ending
-from ..files import diff, in_the_way, removed, replaced
+from ..files import diff, in_the_way
 from ..formats import plist
+from ..ledger import LEDGER, PARENT, WholeFile
 from ..questions.attribute import QUARANTINE, Attribute
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
 from ..questions.launchd import LaunchdJob, Loaded
 from ..questions.network import Greeting
 from ..readers import PORT, WrongParameter, any_path, maybe, reads, whole
-from ..resource import INTERNAL, Change, Step
+from ..resource import INTERNAL, Blocked, Change, Refused, Step
 from ..shell import quote
 
 FINGERPRINT = "BUILDERFLEET_DEFINITION"
 OPEN_FILES = 8192
+
+# Without them nobody gets into the Mac any more, or Nix or the builder stops: no resource by itself touches these.
+_NOT_FOR_ANYBODY = {
+    r"com\.apple\..*|com\.openssh\..*|com\.vix\..*|org\.cups\..*": "macOS's own",
+    r"org\.nixos\..*|systems\.determinate\..*": "Nix's own, and its installer's",
+    r"org\.builderfleet\..*": "the builder's, which is set up and taken back as a whole (linux_builder_state)",
+}
 
 _LAUNCHD = r"""
 loaded() { /bin/launchctl print "system/$1" >/dev/null 2>&1; }
@@ -162,9 +170,13 @@ class LaunchdDaemon:
     endings: tuple[Ending, ...] = field(default=(), metadata=INTERNAL)
     loses: str = field(default="", metadata=INTERNAL)
     busy: bool = field(default=False, metadata=INTERNAL)
+    of_builder: bool = field(default=False, metadata=INTERNAL)
     present: bool = True
 
     def __post_init__(self) -> None:
+        for pattern, whose in _NOT_FOR_ANYBODY.items():
+            if re.fullmatch(pattern, self.label) and not self.of_builder:
+                raise WrongParameter("label", f"{self.label} is {whose}. Choose a label of your own")
         if self.present and not (self.program_arguments and self.program_arguments[0]):
             raise WrongParameter("program_arguments", "it is the program and its arguments, and there are none")
 
@@ -196,8 +208,23 @@ class LaunchdDaemon:
         value["EnvironmentVariables"][FINGERPRINT] = hashlib.sha256(text.encode()).hexdigest()
         return value
 
+    @property
+    def _file(self) -> WholeFile:
+        return WholeFile(File(self.path), b"" if self.of_builder else FINGERPRINT.encode())
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """A job of the system: whatever its label, it was loaded from there."""
+        job = answers[LaunchdJob(self.label)].job
+        if job is not None and (job.path or "").startswith("/System/"):
+            yield Refused(
+                "label",
+                self.label,
+                f"that is a job of macOS's own, loaded from {job.path}",
+                "Choose a label of your own",
+            )
+
     def questions(self) -> Iterator[Question[Any]]:
-        yield File(self.path)
+        yield from (File(self.path), LEDGER, PARENT)
         yield LaunchdJob(self.label)
         yield Attribute(self.path, QUARANTINE)
         if self.log:
@@ -221,26 +248,24 @@ class LaunchdDaemon:
         # What launchd would refuse without a word at the next boot is written anew, which leaves its attributes behind.
         quarantined = bool(answers[Attribute(self.path, QUARANTINE)])
         as_wanted = found.kind is Kind.FILE and found.content == data and found.has(0o644, 0, 0) and not quarantined
-        write = (
-            ""
-            if as_wanted
-            else replaced(
-                self.path,
-                found,
-                data,
-                mode=0o644,
-                check='/usr/bin/plutil -lint "$new" || fail "plutil refuses the new plist"',
-            )
-        )
+        lint = '/usr/bin/plutil -lint "$new" || fail "plutil refuses the new plist"'
+        steps = list(self._file.as_wanted(self.title, answers, data, check=lint, anew=quarantined))
+        if any(isinstance(step, Blocked) for step in steps):
+            yield from steps
+            return
+        write = "".join(step.script for step in steps if isinstance(step, Change))
+        kept = f" in place of somebody else's {self.path}, which is kept" if self._file.is_foreign(answers) else ""
         diffs = () if as_wanted else (diff(self.path, found, wanted),)
         gone = loaded.job is None or loaded.job.is_leaving
         reload = gone or self._is_other(found, loaded, definition)
         if reload:
             verb = "load" if gone else "reload"
             lost = f", which {self.loses}" if self.loses and not gone else ""
-            yield Change(f"{verb} {self.title}{lost}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120)
+            yield Change(
+                f"{verb} {self.title}{kept}{lost}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120
+            )
         elif write:
-            yield Change(f"put {self.path} right", write, diffs)
+            yield Change(f"put {self.path} right{kept}", write, diffs)
         if loaded.disabled and not reload:
             yield Change(
                 f"enable {self.title} for the next boot", f"/bin/launchctl enable system/{quote(self.label)}\n"
@@ -319,13 +344,20 @@ class LaunchdDaemon:
 
     def _remove(self, found: Found, loaded: Loaded, answers: Answers) -> Iterator[Step]:
         log = answers[Metadata(self.log)] if self.log else NOTHING
-        if loaded.job is None and found.absent and log.absent:
+        remembers = self._file.remembers(answers)
+        if not remembers and (self._file.is_foreign(answers) or (loaded.job is None and found.absent and log.absent)):
+            return
+        steps = list(self._file.gone(f"remove {self.title}", answers))
+        blocked = [step for step in steps if not isinstance(step, Change)]
+        if blocked:
+            yield from blocked
             return
         script = _LAUNCHD + f"unload {quote(self.label)} {self.exit_timeout + 15}\n"
-        script += "" if found.absent else removed(self.path, found)
+        script += "".join(step.script for step in steps if isinstance(step, Change))
         script += f"rm -f {quote(self.log)}\n" if self.log else ""
         diffs = () if found.absent else (diff(self.path, found, NOTHING),)
-        yield Change(f"remove {self.title}", script, diffs, self.exit_timeout + 120)
+        summary = next((step.summary for step in steps), f"remove {self.title}")
+        yield Change(summary, script, diffs, self.exit_timeout + 120)
 
 
 def _fingerprint(definition: Mapping[str, Any]) -> str:

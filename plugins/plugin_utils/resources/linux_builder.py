@@ -28,11 +28,13 @@ from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
 from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements
+from .memory import Memory
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
 from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
+from .trusted_files import TrustedFiles
 
 SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
@@ -110,6 +112,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             nixpkgs_release=value["linux_builder_nixpkgs_release"],
         ),
     )
+    yield "", Memory(uri=URI, alias=ALIAS)
     yield "nix", _nix(value)
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
     yield "nix", _substitutes(value["linux_builder_use_substitutes"])
@@ -119,6 +122,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         "daemon",
         LaunchdDaemon(
             label=LABEL,
+            of_builder=True,
             program_arguments=("/bin/sh", WRAPPER),
             working_directory=DIRECTORY,
             log=LOG,
@@ -150,6 +154,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         "rotation",
         KeyRotation(key=KEY, word=value["linux_builder_key_rotation"], port=value["linux_builder_port"], alias=ALIAS),
     )
+    yield "cleanup", TrustedFiles()
     yield "cleanup", FormerBuilderVms(keep=vm.root)
     if value["linux_builder_build"] != "never":
         yield "build", build
@@ -160,7 +165,7 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "", MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False)
     yield "nix", _substitutes(False)
     yield "machine", NixMachine(uri=URI, present=False)
-    yield "daemon", LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
+    yield "daemon", LaunchdDaemon(label=LABEL, of_builder=True, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
     yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
     yield "key", SshKeypair(path=KEY, present=False)

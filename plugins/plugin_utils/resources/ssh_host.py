@@ -13,10 +13,10 @@ from typing import Any
 
 from .. import readers
 from ..asking import Answers, Question
-from ..files import diff, in_the_way, no_file, own_file
+from ..files import diff, in_the_way
 from ..formats import ssh_config
 from ..formats.ssh_config import Setting
-from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
+from ..ledger import LEDGER, PARENT, WholeFile, edited, ledger, taken_back
 from ..questions.file import File, Kind
 from ..questions.ssh import EffectiveSshConfig, SshConfiguration
 from ..readers import WrongParameter, file_name, reads
@@ -51,6 +51,11 @@ class SshHost:
         return f"{DIRECTORY}/{self.file}"
 
     @property
+    def _file(self) -> WholeFile:
+        ours_by_name = self.file.endswith("-builderfleet.conf")
+        return WholeFile(File(self.path), b"" if ours_by_name else ssh_config.HEADER.encode())
+
+    @property
     def effect(self) -> EffectiveSshConfig:
         """What has to be known of ssh."""
         return EffectiveSshConfig(self.alias, self.options)
@@ -70,16 +75,8 @@ class SshHost:
             return
         data = ssh_config.Host(self.alias, self.options).render()
         check = f'/usr/bin/ssh -G -F "$new" {quote(self.alias)} >/dev/null || fail "ssh refuses the new block"'
-        steps = list(
-            own_file(
-                f"write {self.title}",
-                self.path,
-                answers[File(self.path)],
-                data,
-                check=check,
-                before=f"[ -d {DIRECTORY} ] || mkdir -m 0755 {DIRECTORY}\n",
-            )
-        )
+        directory = f"[ -d {DIRECTORY} ] || mkdir -m 0755 {DIRECTORY}\n"
+        steps = list(self._file.as_wanted(f"write {self.title}", answers, data, check=check, before=directory))
         steps += self._include(answers)
         yield from steps
         if not steps:
@@ -163,7 +160,7 @@ class SshHost:
             )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
-        yield from no_file(f"remove {self.title}", self.path, answers[File(self.path)])
+        yield from self._file.gone(f"remove {self.title}", answers)
         entry = ledger(answers).files.get(SSH_CONFIG.path)
         if entry is not None and self.alias in entry.former:
             found = answers[SSH_CONFIG]
