@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,7 +176,7 @@ class LaunchdDaemon:
 
     def __post_init__(self) -> None:
         for pattern, whose in _NOT_FOR_ANYBODY.items():
-            if re.fullmatch(pattern, self.label) and not self.of_builder:
+            if re.fullmatch(pattern, str(self.label)) and not self.of_builder:
                 raise WrongParameter("label", f"{self.label} is {whose}. Choose a label of your own")
         if self.present and not (self.program_arguments and self.program_arguments[0]):
             raise WrongParameter("program_arguments", "it is the program and its arguments, and there are none")
@@ -218,8 +219,7 @@ class LaunchdDaemon:
         if job is not None and (job.path or "").startswith("/System/"):
             yield Refused(
                 "label",
-                self.label,
-                f"that is a job of macOS's own, loaded from {job.path}",
+                f"{self.label} is a job of macOS's own, loaded from {job.path}",
                 "Choose a label of your own",
             )
 
