@@ -172,6 +172,6 @@ def read_run(code: int, output: str) -> Run:
             said = match[3].strip()
             same = remarks.get(said.removeprefix(AS)) if said.startswith(AS) else None
             remarks[name] = same or ([said] if not said.startswith("no changes") else [])
-        elif name and line.strip():
+        elif name and line.startswith("  ") and line.strip():
             remarks[name].append(line.strip())
     return Run(code, output, outcomes, {name: tuple(lines) for name, lines in remarks.items()})
