@@ -132,9 +132,8 @@ def test_the_canary_is_done_before_anybody_else_is_touched(fleet: Fleet) -> None
 
 def test_a_wave_that_fails_is_the_last(fleet: Fleet) -> None:
     """But a Mac that fails when it is asked, before any change, holds up nobody."""
-    first = sorted(names(fleet.others))[:3]
-    bad = next(mac for mac in fleet.others if mac.name == first[1])
-    rubbish = fleet.others[-1]
+    *first, last = sorted(names(fleet.others))[:4]
+    bad, rubbish = (next(mac for mac in fleet.others if mac.name == name) for name in (first[1], last))
     rubbish.break_("sshd-rubbish")
     with failing(bad):
         run = fleet.run(waves=[3, 3, "100%"])
