@@ -102,13 +102,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if not any(each.outcome not in AS_DESIRED for each in found):
             # It did not come to a conversation, or no_log hides it, or it is not ours.
             whole = dict(result.result)
-            said = str(whole.get("msg") or whole.get("censored") or "see above")
-            found = [Result(Outcome.FAILED, said if _is_ours(result) else f"{result.task.get_name()}: {said}")]
+            found = [Result(Outcome.FAILED, str(whole.get("msg") or whole.get("censored") or "see above"))]
         for each in found:
             if self._own_play and _is_ours(result):
                 self._add(result, each)
-            elif not ignore_errors:
+            elif not ignore_errors and each.outcome in AS_DESIRED:  # another item of a loop
                 self._failures.append((result, each))
+            elif not ignore_errors:  # of many tasks
+                named = f"{result.task.get_name()}: {each.remark}"
+                self._failures.append((result, Result(each.outcome, named)))
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if self._own_play or not result.task.ignore_unreachable:

@@ -77,7 +77,7 @@ def test_an_item_of_a_loop_that_fails_before_is_as_well(tmp_path: Path) -> None:
     wrong = {"builderfleet.macos.nix_setting": {"value": "{{ item }}"}, "loop": ["a", "b"], "when": "only is defined"}
     code, output = play(tmp_path, skipped, wrong, only="yes")
     assert (code, list(table(output))) == (1, ["ill"]), output
-    assert table(output)["ill"].startswith("failed") and "setting" in table(output)["ill"], output
+    assert table(output)["ill"].startswith("failed  builderfleet.macos.nix_setting: "), "it names the task"
 
 
 @pytest.mark.parametrize("loop", [{}, {"loop": [1]}])
@@ -166,8 +166,9 @@ class Told:
         self.callback.v2_playbook_on_play_start(SimpleNamespace(get_path=lambda: f"{path}:1"))
 
     def result(self, host: str, outcome: str, remark: str, *, dry: bool = False) -> Any:
+        action = "builderfleet.macos.linux_builder"
         task = SimpleNamespace(
-            resolved_action="builderfleet.macos.linux_builder", check_mode=dry, delegate_to=None, _uuid="x"
+            resolved_action=action, check_mode=dry, delegate_to=None, _uuid="x", get_name=lambda: "builder"
         )
         host_ = SimpleNamespace(get_name=lambda: host)
         return SimpleNamespace(task=task, host=host_, result={"outcome": outcome, "remark": remark})
