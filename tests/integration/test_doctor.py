@@ -18,8 +18,8 @@ LABEL, NIX_DAEMON = "org.builderfleet.linux-builder", "org.nixos.nix-daemon"
 DIRECTORY = "/var/lib/builderfleet/linux-builder"
 CHECKS = ["nix", "daemon", "job", "port", "host key", "key", "ssh", "disk", "clock", "dns", "cache", "machine"]
 INSIDE = {"disk", "clock", "dns", "cache"}
-_LINE = re.compile(r"\[doctor\] +(ok|WRONG|\?|-) +(\S.*?)  +(.*)")
-_REMEDY = re.compile(r"\[doctor\] +→ (.*)")
+_LINE = re.compile(r"\[\S+\] +(ok|WRONG|\?|-) +(\S.*?)  +(.*)")
+_REMEDY = re.compile(r"\[\S+\] +→ (.*)")
 
 
 @dataclass(frozen=True)
