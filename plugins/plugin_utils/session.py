@@ -120,6 +120,8 @@ class Session:
             return
         if status == shell.RESTART:
             raise SessionError(f"{what}{_last_lines(errors, 1)}", Outcome.REBOOT_NEEDED)
+        if status == shell.PERSON:
+            raise SessionError(f"{what}{_last_lines(errors)}", Outcome.NEEDS_PERSON)
         if status != 0 and change and change.check:
             said = _last_lines(errors) or f"status {status} and no message"
             raise SessionError(f"{change.check}: {_error(said)}", Outcome.NEEDS_PERSON, said)

@@ -22,6 +22,7 @@ PROOF_FILE = f"{STATE_DIRECTORY}/proved"
 LOCKED = 75
 STALE = 76
 RESTART = 77
+PERSON = 78
 LEASE = 10  # seconds that a run keeps its Mac between two of its scripts
 LOCK_PATIENCE = 20  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
 
@@ -56,6 +57,7 @@ def here(data: bytes) -> str:
 _FILES = r"""
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 needs_restart() { printf '%s\n' "$*" >&2; exit 77; }
+needs_person() { printf '%s\n' "$*" >&2; exit 78; }
 
 staged() { printf '%s/.%s.builderfleet-new' "${1%/*}" "${1##*/}"; }
 

@@ -32,12 +32,16 @@ def test_an_inline_builders_setting_does_not_hide_the_builder(
     before = converged.read("/etc/nix/nix.custom.conf")
     converged.write("/etc/nix/nix.custom.conf", before + b"builders = ssh-ng://me@elsewhere x86_64-linux - 2\n")
     converged.run("launchctl kickstart -k system/org.nixos.nix-daemon")
+    mark, line = converged.mark(), before.count(b"\n") + 1
     run = door.run(converged)
-    assert run.outcome == "changed", run.output
+    assert (run.outcome, run.code) == ("needs a person", 4), run.output
     alike("inline", end(run, converged))
-    assert b"builders = ssh-ng://me@elsewhere x86_64-linux - 2;@/etc/nix/machines" in converged.read(
-        "/etc/nix/nix.custom.conf"
-    )
+    assert f"/etc/nix/nix.custom.conf, line {line}, sets builders" in run.output
+    assert [path for path in writes_since(converged, mark) if path.startswith("/etc/nix")] == []
+    converged.run("perl -pi -e 's,^builders = .*,$&;\\@/etc/nix/machines,' /etc/nix/nix.custom.conf")
+    run = door.run(converged)
+    assert (run.outcome, run.code) == ("changed", 0), run.output
+    assert "was changed last" in run.output
     assert door.run(converged).outcome == "converged"
     converged.write("/etc/nix/nix.custom.conf", before)
     assert door.run(converged).code == 0

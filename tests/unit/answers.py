@@ -21,7 +21,7 @@ from builderfleet.plugin_utils.ledger import LEDGER, STATE, Entry, Ledger
 from builderfleet.plugin_utils.questions.attribute import Attribute
 from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.clock import Clock
-from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata, Pointed
 from builderfleet.plugin_utils.questions.free_space import FreeSpace, Space
 from builderfleet.plugin_utils.questions.guest import Guest, GuestState
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
@@ -35,6 +35,8 @@ from builderfleet.plugin_utils.questions.nix import (
     DaemonReply,
     NixConfiguration,
     NixDaemonReply,
+    NixDaemonStart,
+    NixSources,
     NixVersion,
 )
 from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
@@ -155,7 +157,10 @@ _STOCK: Mapping[type[Any], Any] = {
     Listeners: (),
     Greeting: b"",
     NixConfiguration: Configuration(installed=False),
+    NixDaemonStart: None,
+    NixSources: (),
     NixVersion: "",
+    Pointed: None,
     RootNames: (),
     Attribute: "",
     Certificates: Bundle(None, copied=False),

@@ -27,7 +27,15 @@ from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.log_tail import LogTail
 from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners, Process
-from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.questions.nix import (
+    DaemonReply,
+    NixConfiguration,
+    NixDaemonReply,
+    NixDaemonStart,
+    NixSources,
+    NixVersion,
+    Source,
+)
 from builderfleet.plugin_utils.questions.ssh import SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, PUBLIC_KEY, WRAPPER
@@ -359,8 +367,8 @@ SICK = [
     Sick("another tools machines", "machine", {MACHINES: link("/etc/static/nix/machines")}, "nix-darwin",
          "Have that tool write"),
     Sick("hidden by an inline setting", "machine",
-         {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "an inline `builders =`",
-         f"{ROLLOUT} set builders"),
+         {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "sets builders, which hides",
+         "Put `;@/etc/nix/machines`"),
     Sick("a foreign line that stops all", "machine",
          {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n")}, "/etc/nix/machines, line 2",
          "put it right"),
@@ -368,8 +376,15 @@ SICK = [
          {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true",
                                   extra_platforms="x86_64-darwin aarch64-linux")},
          "extra-platforms has aarch64-linux", "Take aarch64-linux out of extra-platforms"),
-    Sick("no substitutes", "machine", {NixConfiguration(): nix(builders="@/etc/nix/machines")},
+    Sick("no substitutes", "machine",
+         {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="false")},
          "builders-use-substitutes", f"{ROLLOUT} set"),
+    Sick("a daemon that holds what its files said before", "daemon",
+         {NixDaemonStart(): NOW - 500, NixSources(): (Source("/etc/nix/nix.conf", 3, Source.END, changed=NOW - 60),)},
+         "was started before /etc/nix/nix.conf was changed", f"{ROLLOUT} restart"),
+    Sick("a daemon that works until the next boot", "daemon",
+         {LoginItemsOff(): frozenset({f"file://{plist_of(NIX_DAEMON).path}"})}, "switched off in .* login items",
+         "System Settings"),
     Sick("a restart that is due", "machine", {RESTART_DUE: file("")}, "restart the Nix daemon", f"{ROLLOUT} restart"),
 ]  # fmt: skip
 
@@ -488,7 +503,7 @@ def test_what_is_wrong_needs_a_person() -> None:
 
 
 UNKNOWN: list[tuple[Any, set[str]]] = [
-    (NixVersion(), {"nix"}),
+    (NixVersion(), {"nix", "daemon", "machine"}),
     (NixDaemonReply(), {"daemon"}),
     (JOB, {"job", "port", "host key", "key"}),
     (Listeners(31422), {"port"}),

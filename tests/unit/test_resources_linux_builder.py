@@ -11,8 +11,9 @@ from builderfleet.plugin_utils.asking import Answers, Unknown, probe_of
 from builderfleet.plugin_utils.formats import plist, ssh_config
 from builderfleet.plugin_utils.ledger import LEDGER, Ledger
 from builderfleet.plugin_utils.questions.file import File, Metadata
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.network import Greeting
-from builderfleet.plugin_utils.questions.nix import NixConfiguration
+from builderfleet.plugin_utils.questions.nix import DAEMONS, DaemonReply, NixConfiguration, NixDaemonReply
 from builderfleet.plugin_utils.resource import Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, WRAPPER, BuilderVm, RootNames
 from builderfleet.plugin_utils.resources.launchd_daemon import LaunchdDaemon
@@ -26,7 +27,7 @@ from tests.unit import test_resources_builder_vm as vm
 from tests.unit import test_resources_launchd_daemon as daemon
 from tests.unit import test_resources_nix_installation as installation
 from tests.unit import test_resources_nix_machine as machine
-from tests.unit.answers import GIVEN, SSHD, Case, World, answers, file, link, nix, stock
+from tests.unit.answers import GIVEN, SSHD, Case, World, answers, file, link, loaded, nix, stock
 
 
 def resources(**given: Any) -> tuple[Resource, ...]:
@@ -60,6 +61,8 @@ def converged() -> World:
         Greeting(31422): SSHD,
         File(host.path): file(_rendered(host)),
         NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true"),
+        NixDaemonReply(): DaemonReply(True),
+        LaunchdJob(DAEMONS[-1]): loaded(DAEMONS[-1]),
         PROOF: file(Proof("Linux 6 on builder for aarch64-linux", "aarch64-linux", machine.WANTED.uri).row()),
     }
 

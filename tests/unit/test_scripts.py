@@ -125,7 +125,7 @@ FOREIGN = {
     r"touch .*-d|du .*-b)\b",
     "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|"
     r"python\d?)\b",
-    "Linux paths": r"(?<![\w.])/proc/(?!sys/kernel)|/sys/|/dev/shm|(?<!/var)/run/",
+    "Linux paths": r"(?<![\w.])/proc/(?!sys/kernel)|/sys/|/dev/shm|(?<!/var)/run/(?!current-system)",
     "bash": r"\[\[|(?<![\w$])(local|function|declare|source|let|shopt) \w|\$'|<\(|<<<|&>|\bread -[a-zA-Z]*[ptnd]\b|"
     r"\becho -[neE]|\$\{\w+(\^|,|/|:\d|\[)|\[ [^]\n]* == |\bset -o pipefail|\$RANDOM",
 }

@@ -213,13 +213,21 @@ def test_the_answer_to_another_script_is_none() -> None:
         own.hear(old)
 
 
-@pytest.mark.parametrize("status", [b"1", b"78", b"255"])
+@pytest.mark.parametrize("status", [b"1", b"70", b"255"])
 def test_a_status_is_an_error_with_the_last_words(status: bytes) -> None:
     own = session()
     own.apply(CHANGE)
     with pytest.raises(SessionError, match=rf"(?s)^change it: status {status.decode()}\b.*the reason$") as error:
         own.hear(printed({("script", "status"): status}, own._token), "\n".join([*map(str, range(99)), "the reason"]))
     assert len(str(error.value).split("\n")) < 20
+
+
+def test_what_a_script_cannot_do_by_itself_needs_a_person() -> None:
+    own = session()
+    own.apply(CHANGE)
+    with pytest.raises(SessionError, match="^change it: its log says why$") as error:
+        own.hear(printed({("script", "status"): str(shell.PERSON).encode()}, own._token), "its log says why\n")
+    assert error.value.outcome is Outcome.NEEDS_PERSON
 
 
 def test_every_script_has_another_token() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .. import login_items
 from ..asking import Question
 from ..endings import Ending, known, last_start
 from ..finding import Finding, broken, fine
@@ -17,7 +18,7 @@ from ..questions.network import Greeting, Listeners
 from ..resource import Blocked, Change
 from ..resources.builder_vm import EXCLUDE
 from .examination import Builder, Examination, remedy
-from .jobs import ended, has_failed, is_login_item_off, login_item_remedy
+from .jobs import ended, has_failed
 
 HAND_KEY, PIN_HOST_KEY = "hand the client's public key", "pin the builder VM's host key"
 """How those of the VM's changes begin that are about keys."""
@@ -40,9 +41,9 @@ def job(examination: Examination) -> Finding:
     answers, wanted = examination.answers, examination.builder.job
     label, loaded = wanted.label, answers[LaunchdJob(wanted.label)]
     steps = [step for step in wanted.changes(answers) if not step.summary.startswith("wait until")]
-    if is_login_item_off(answers, wanted.path):
+    if login_items.is_off(answers, wanted.path):
         now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
-        return broken("job", f"{label} {now}: it is switched off in the login items", login_item_remedy(label))
+        return broken("job", f"{label} {now}: it is switched off in the login items", login_items.remedy(label))
     if loaded.disabled:
         now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
         cause = f"{label} {now}: it is switched off by an override of launchctl (`disable`)"

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
-from ..asking import Replies, Request, Unknown, look, read
+from ..asking import Replies, Request, Unknown, look, read, run
 
 
 class Kind(Enum):
@@ -109,3 +109,17 @@ class Metadata:
 
     def answer(self, replies: Replies) -> Found:
         return found(replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """The content of the file to which a link leads; None where there is no link, or it leads nowhere."""
+
+    path: str
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run("/bin/sh", "-c", 'if [ -L "$1" ] && [ -f "$1" ]; then exec cat "$1"; fi; exit 1', "sh", self.path),)
+
+    def answer(self, replies: Replies) -> bytes | None:
+        ran = replies.ran(0)
+        return ran.output.encode() if ran.status == 0 else None

@@ -28,7 +28,7 @@ from ..questions.file import File, Found, Kind, Metadata, found
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
-from ..questions.nix import NIX
+from ..questions.nix import FIND
 from ..readers import locked_flake, path, reads
 from ..resource import Blocked, Change, Refused, Resource, Step
 from ..shell import STATE_DIRECTORY, encode, quote
@@ -323,9 +323,10 @@ wait "$vm"
         yield Change(
             "realise the builder VM",
             f"fresh_folder\ndecoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
-            f"program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH={NIX}:/usr/bin:/bin:/usr/sbin:/sbin"
+            f"{FIND}\n"
+            'program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH="$N:/usr/bin:/bin:/usr/sbin:/sbin"'
             f' NIX_REMOTE=daemon NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"'
-            f" {NIX}/nix-build --no-out-link --option extra-experimental-features 'nix-command flakes'"
+            " \"$N/nix-build\" --no-out-link --option extra-experimental-features 'nix-command flakes'"
             ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
             f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"
             ' the binary cache: pin one that is"\n'

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import readers
+from .. import login_items, readers
 from ..asking import Answers, Question
 from ..endings import STARTS, Ending
 from ..files import diff, in_the_way
@@ -25,6 +25,7 @@ from ..ledger import LEDGER, PARENT, WholeFile
 from ..questions.attribute import QUARANTINE, Attribute
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
 from ..questions.launchd import LaunchdJob, Loaded
+from ..questions.login_items import LoginItemsOff
 from ..questions.network import Greeting
 from ..readers import PORT, WrongParameter, any_path, maybe, reads, whole
 from ..resource import INTERNAL, Blocked, Change, Refused, Step
@@ -227,6 +228,7 @@ class LaunchdDaemon:
         yield from (File(self.path), LEDGER, PARENT)
         yield LaunchdJob(self.label)
         yield Attribute(self.path, QUARANTINE)
+        yield LoginItemsOff()
         if self.log:
             yield Metadata(self.log)
         if self.answers_on is not None:
@@ -236,6 +238,9 @@ class LaunchdDaemon:
         found, loaded = answers[File(self.path)], answers[LaunchdJob(self.label)]
         if found.kind in (Kind.DIRECTORY, Kind.OTHER):
             yield in_the_way(self.path, found)
+        elif self.present and login_items.is_off(answers, self.path):
+            # launchd loads it when it is told to, and leaves it out again at the next boot.
+            yield Blocked(f"{self.label} is switched off in this Mac's login items", login_items.remedy(self.label))
         elif self.present:
             yield from self._converge(found, loaded, answers)
         else:

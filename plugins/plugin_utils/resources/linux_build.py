@@ -17,7 +17,7 @@ from ..asking import Answers, Question, Unknown
 from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
-from ..questions.nix import NIX, NixConfiguration
+from ..questions.nix import FIND, NixConfiguration
 from ..readers import linux_systems, maybe, reads, store_uri
 from ..resource import Change, Step
 from ..shell import PROOF_FILE, here, quote
@@ -50,9 +50,9 @@ NOISE = (
 
 # `building '/nix/store/….drv' on 'ssh-ng://builder@builderfleet'...` is what Nix 2.8 to 2.34 and Lix say of a remote build.
 # It is only held against a proof: a Nix that says nothing of the kind was told of no other builder.
-_FUNCTIONS = (
-    r"""
-[ -x NIX/nix-build ] || fail "this Mac has no Nix that could build: NIX/nix-build is not there"
+_FUNCTIONS = r"""
+FIND
+[ -x "$N/nix-build" ] || fail "this Mac has no Nix that could build: $N/nix-build is not there"
 
 # heard: what Nix said, without what is beside the point, and each line once
 heard() { /usr/bin/grep -v NOISE "$folder/errors" | /usr/bin/awk '!seen[$0]++'; }
@@ -60,7 +60,7 @@ heard() { /usr/bin/grep -v NOISE "$folder/errors" | /usr/bin/awk '!seen[$0]++'; 
 # attempt [OPTION...]: what nix-build made for $user and $system
 attempt() {
   limit 600 /usr/bin/sudo -n -u "$user" /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
-    PATH=NIX:/usr/bin:/bin NIX_REMOTE=daemon NIX/nix-build --no-out-link --timeout 540 "$@" "$folder/proof.nix" \
+    PATH="$N:/usr/bin:/bin" NIX_REMOTE=daemon "$N/nix-build" --no-out-link --timeout 540 "$@" "$folder/proof.nix" \
     --argstr system "$system" --argstr stamp "$stamp.$user" 2>"$folder/errors"
 }
 
@@ -123,10 +123,7 @@ prove() {
   [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/^building .* on '\([^']*\)'.*/\1/p" "$folder/errors")
   printf '%s\t%s\t%s\t%s\t%s\n' "${said%, *}" "$2" "$builder" "$3" "$ordinary" >> "$folder/rows"
 }
-""".replace("NIX/", f"{NIX}/")
-    .replace("PATH=NIX", f"PATH={NIX}")
-    .replace("NOISE", " ".join(f"-e {quote('^' + each)}" for each in NOISE))
-)
+""".replace("FIND", FIND).replace("NOISE", " ".join(f"-e {quote('^' + each)}" for each in NOISE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from .linux_build import LinuxBuild
 from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements
 from .memory import Memory
+from .nix_daemon import NixDaemon
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
 from .nix_setting import NixSetting
@@ -116,6 +117,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "nix", _nix(value)
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
     yield "nix", _substitutes(value["linux_builder_use_substitutes"])
+    yield "nix", NixDaemon()
     yield "key", SshKeypair(path=KEY, made_for=value["linux_builder_key_rotation"])
     yield "vm", vm
     yield (
