@@ -94,7 +94,7 @@ CASES = [
         | {
             NixSources(): (Source(CONF, 2, Source.OPTIONAL, CUSTOM), Source(CONF, 3, NAME), Source(CONF, 3, Source.END))
         },
-        (Person(f"would be set in {CUSTOM}, but {CONF}, line 3, which Nix reads after that, sets", "what is wanted"),),
+        (Person(f"would be set in {CUSTOM}, but {CONF}, line 3, which Nix reads after that, sets", f"{NAME} = true"),),
     ),
     Case(
         "overridden by root's own file",

@@ -225,7 +225,7 @@ def test_a_status_is_an_error_with_the_last_words(status: bytes) -> None:
 def test_what_a_script_cannot_do_by_itself_needs_a_person() -> None:
     own = session()
     own.apply(CHANGE)
-    with pytest.raises(SessionError, match="^change it: its log says why$") as error:
+    with pytest.raises(SessionError, match=r"^change it: its log says why$") as error:
         own.hear(printed({("script", "status"): str(shell.PERSON).encode()}, own._token), "its log says why\n")
     assert error.value.outcome is Outcome.NEEDS_PERSON
 

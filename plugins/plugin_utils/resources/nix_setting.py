@@ -190,6 +190,11 @@ class NixSetting:
                 )
         return None
 
+    @property
+    def _said(self) -> str:
+        """The line that is wanted, where it cannot hold a secret of somebody's."""
+        return f"`{self.setting} = {self.value}`" if self.setting.startswith("builders") else "what is wanted"
+
     def _unknown(self, configuration: Configuration) -> Blocked | None:
         """Nix only warns of a setting that it does not know; what has no effect is not written."""
         if not configuration.settings or self._base in configuration.settings:
@@ -207,7 +212,7 @@ class NixSetting:
         does = "adds to it" if later.name.startswith("extra-") else f"sets {later.name} again"
         return Blocked(
             f"{self.setting} would be set in {file.path}, but {later.where}, which Nix reads after that, {does}",
-            "The line is not builderfleet's: take it out, or let it say what is wanted, and run again",
+            f"The line is not builderfleet's: take it out, or let it say {self._said}, and run again",
         )
 
     def _no_effect(self, file: File, configuration: Configuration) -> Blocked:
