@@ -117,6 +117,9 @@ class Pointed:
 
     path: str
 
+    def __str__(self) -> str:
+        return f"what {self.path} leads to"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/bin/sh", "-c", 'if [ -L "$1" ] && [ -f "$1" ]; then exec cat "$1"; fi; exit 1', "sh", self.path),)
 

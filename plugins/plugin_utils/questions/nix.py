@@ -146,6 +146,9 @@ class Source:
 class NixSources:
     """Which file and line sets what, of all that Nix's daemon and its build hook read; no values."""
 
+    def __str__(self) -> str:
+        return "the lines of Nix's configuration"
+
     def requests(self) -> tuple[Request, ...]:
         ask = f'{_ENVIRONMENT}; exec {_AS_DAEMON} /usr/bin/perl -e "$1"'
         return (run("/bin/sh", "-c", ask, "sh", " ".join(_WALK.split("\n")), limit=20),)
@@ -228,6 +231,9 @@ class NixDaemonReply:
 @dataclass(frozen=True, slots=True)
 class NixDaemonStart:
     """When the process of Nix's daemon was started, in seconds since 1970 (1 either way); None where it does not run."""
+
+    def __str__(self) -> str:
+        return "the start of Nix's daemon"
 
     def requests(self) -> tuple[Request, ...]:
         ask = (

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import login_items, readers
-from ..asking import Answers, Question
+from ..asking import Answers, Question, Unknown
 from ..endings import STARTS, Ending
 from ..files import diff, in_the_way
 from ..formats import plist
@@ -216,7 +216,10 @@ class LaunchdDaemon:
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
         """A job of the system: whatever its label, it was loaded from there."""
-        job = answers[LaunchdJob(self.label)].job
+        try:
+            job = answers[LaunchdJob(self.label)].job
+        except Unknown:  # which `changes` says, unless it is no Mac at all
+            return
         if job is not None and (job.path or "").startswith("/System/"):
             yield Refused(
                 "label",

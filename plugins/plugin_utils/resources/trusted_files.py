@@ -59,6 +59,9 @@ class Loose:
 class LooseFiles:
     """What others than root may write, of what is trusted."""
 
+    def __str__(self) -> str:
+        return "who may write what root trusts"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/bin/sh", "-c", _FIND, limit=20),)
 
