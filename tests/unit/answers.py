@@ -41,7 +41,7 @@ from builderfleet.plugin_utils.questions.nix import (
 )
 from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
-from builderfleet.plugin_utils.resources.builder_vm import RootNames
+from builderfleet.plugin_utils.resources.builder_vm import RootNames, StateNames
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
 from builderfleet.plugin_utils.resources.trusted_files import LooseFiles
 
@@ -162,6 +162,7 @@ _STOCK: Mapping[type[Any], Any] = {
     NixVersion: "",
     Pointed: None,
     RootNames: (),
+    StateNames: frozenset(),
     Attribute: "",
     Certificates: Bundle(None, copied=False),
     EffectiveSshConfig: SshConfiguration(),

@@ -17,7 +17,7 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Replies, Unknown
 from builderfleet.plugin_utils.endings import STARTS
-from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE, Entry, Ledger
 from builderfleet.plugin_utils.questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
@@ -168,6 +168,25 @@ CASES = [
     Case("none at all", FormerBuilderVms(keep=WANTED.root)),
     Case("former ones", FormerBuilderVms(keep=WANTED.root), {RootNames(): ("linux-builder-1", "x y")}, (FORMER,)),
     Case("state directory is gone", NoStateDirectory()),
+    Case(
+        "what others had is still to be put back",
+        NoStateDirectory(("builders",)),
+        {
+            STATE: directory(),
+            LEDGER: file(Ledger({"/etc/corp.conf": Entry(False, "x", former={"write it": None})}).dump()),
+            StateNames(): frozenset({"ledger.json", "backups", "linux-builder"}),
+        },
+        ("remove /var/lib/builderfleet, but for what is still to be put back or taken away: /etc/corp.conf",),
+    ),
+    Case(
+        "and nothing else is left",
+        NoStateDirectory(("builders",)),
+        {
+            STATE: directory(),
+            LEDGER: file(Ledger(made=("/etc/corp/token",)).dump()),
+            StateNames(): frozenset({"ledger.json", "backups"}),
+        },
+    ),
     Case("state directory is left", NoStateDirectory(), {STATE: directory()}, ("remove /var/lib/builderfleet",)),
     Case(
         "and what is above it was ours",

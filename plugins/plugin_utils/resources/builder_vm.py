@@ -379,22 +379,60 @@ class FormerBuilderVms:
 
 
 @dataclass(frozen=True, slots=True)
+class StateNames:
+    """What lies in the state directory."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return look(STATE_DIRECTORY), run("/bin/ls", "-A", STATE_DIRECTORY)
+
+    def __str__(self) -> str:
+        return "what lies in the state directory"
+
+    def answer(self, replies: Replies) -> frozenset[str]:
+        ran = replies.ran(1)
+        if found(replies.only(0)).absent:
+            return frozenset()
+        if ran.status != 0:
+            raise Unknown(f"ls {STATE_DIRECTORY} ended with status {ran.status}: {ran.errors.strip()}")
+        return frozenset(ran.output.split())
+
+
+@dataclass(frozen=True, slots=True)
 class NoStateDirectory:
-    """Nothing is left of the state directory, and of /var/lib only what was there before."""
+    """Nothing is left of the state directory, and of /var/lib only what was there before.
+
+    What single resources replaced of somebody else's is put back by those alone: as long as the ledger has parts besides the
+    builder's own (`parts`), it stays with its backups.
+    """
+
+    parts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         return "state directory"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (STATE, LEDGER, PARENT)
+        yield from (STATE, LEDGER, PARENT, StateNames())
 
     def changes(self, answers: Answers) -> Iterator[Step]:
-        if not answers[STATE].absent:
-            parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in ledger(answers).made else ""
-            yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+        if answers[STATE].absent:
+            return
+        book = ledger(answers)
+        others = [path for path, entry in book.files.items() if not set(entry.former) <= set(self.parts)]
+        others += [path for path in book.made if path != PARENT.path]
+        if others:
+            if answers[StateNames()] - _MEMORY:
+                keep = " ".join(f"! -name {name}" for name in sorted(_MEMORY))
+                yield Change(
+                    f"remove {STATE_DIRECTORY}, but for what is still to be put back or taken away: {', '.join(others)}",
+                    f"/usr/bin/find {STATE_DIRECTORY} -mindepth 1 -maxdepth 1 {keep} -exec rm -rf {{}} +\n",
+                )
+            return
+        parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in book.made else ""
+        yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
 
 
+_MEMORY = frozenset({"ledger.json", "backups"})
 _PUT_CERTIFICATES = "Put a bundle of CA certificates there, or name one that is there in linux_builder_certificates"
 
 

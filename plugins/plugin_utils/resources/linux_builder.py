@@ -174,7 +174,7 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "key", next_pair(KEY, present=False)
     if value["nix_state"] == "absent":
         yield "nix", _nix(value)
-    yield "cleanup", NoStateDirectory()
+    yield "cleanup", NoStateDirectory((URI, ALIAS, "builders", "builders-use-substitutes"))
 
 
 def _substitutes(present: bool) -> NixSetting:
