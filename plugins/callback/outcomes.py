@@ -49,13 +49,13 @@ from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
 from ansible_collections.builderfleet.macos.plugins.action import say
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.connection import not_connected
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import too_old
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import AS_DESIRED, Outcome, exit_code
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
     Collected,
     ReportError,
     Result,
-    not_connected,
     table,
     write,
 )
@@ -114,7 +114,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if self._own_play or not result.task.ignore_unreachable:
-            found = self._heard(result) or [not_connected(str(result.result.get("msg", "it did not answer")))]
+            found = self._heard(result) or [not_connected(str(result.result.get("msg", "")))]
             for each in found:
                 self._add(result, each)
 

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import gevent
@@ -26,9 +27,10 @@ from pyinfra.api.state import State, StateStage
 from ..plugin_utils.controller import sudo_wants_a_password, who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
-from ..plugin_utils.report import Collected, Result
+from ..plugin_utils.report import Collected, Result, worse
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
+from ..plugin_utils.transcript import TranscriptError
 
 STILL_AT_IT = 5
 _SOCKET_OPTIONS = {
@@ -55,6 +57,34 @@ def collected() -> dict[str, Result]:
         for session, result, dry in sorted(sessions.values(), key=lambda each: not each[2]):
             together.add(name, result, of=tuple(each.title for each in session.resources), dry=dry)
     return together.results
+
+
+def stopped() -> dict[str, Result]:
+    """The same of a real run that was interrupted: what was done on each Mac, and what is left."""
+    return {
+        name: reduce(worse, (_stopped(*each) for each in sessions.values())) for name, sessions in _SESSIONS.items()
+    }
+
+
+def _stopped(session: Session, result: Result, dry: bool) -> Result:
+    made = [change.summary for change in session.made]
+    left = _left(session)
+    if session.failure or not (left or session.making or dry):
+        return result
+    lines = ["interrupted: " + (f"made: {'; '.join(made)}" if made else "nothing was done on it")]
+    if session.making:
+        lines.append(f"under way, and finished by the Mac or not: {session.making.summary}")
+    if left:
+        lines.append(f"left: {'; '.join(left)}")
+    return Result(Outcome.FAILED, "\n".join((*lines, "Run it again: it goes on from there")))
+
+
+def _left(session: Session) -> list[str]:
+    try:
+        steps = session.plan().steps
+    except SessionError:
+        return ["what was not looked at yet"]
+    return [step.summary for _resource, step in steps if step is not session.making]
 
 
 def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
@@ -195,9 +225,12 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
         raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
     except (OSError, SSHException) as error:
         raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error
-    if not output.stdout and not output.stderr and not _connected(host):
-        raise SessionError("the connection was lost", Outcome.UNREACHABLE)
-    session.hear(output.stdout, output.stderr)
+    try:
+        session.hear(output.stdout, output.stderr)
+    except SessionError as error:
+        if isinstance(error.__cause__, TranscriptError) and _lost(host):
+            raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
+        raise
 
 
 def _connector_arguments(host: Host) -> dict[str, Any]:
@@ -216,10 +249,18 @@ def _connected(host: Host) -> bool:
     return transport is None or transport.is_active()
 
 
-def _set_socket_options(host: Host) -> None:
-    """Those that the controller's system has, where the connection is a socket of its own (through a ProxyJump it is not)."""
+def _lost(host: Host) -> bool:
+    """Whether the connection is gone; it may end a moment after the command's part of it."""
     transport = _transport(host)
-    if transport is not None and isinstance(transport.sock, socket.socket):
+    if transport is not None:
+        transport.join(1)
+    return not _connected(host)
+
+
+def _set_socket_options(host: Host) -> None:
+    """Those that the controller's system has, where the connection is a socket of its own (not through a proxy)."""
+    transport = _transport(host)
+    if transport is not None and isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
         transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _SOCKET_OPTIONS.items():
             if hasattr(socket, name):

@@ -14,8 +14,6 @@ from xml.etree import ElementTree
 from .masked import only_masked
 from .outcome import WORST_FIRST, Outcome, exit_code
 
-_NOT_ASLEEP = re.compile(r"authentication|host key|private key|permission denied|incorrect|missing sudo", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -68,7 +66,7 @@ class Collected:
         if former is None or (was_dry and not dry):
             found[of] = result, dry
         else:
-            found[of] = _both(former, result), was_dry and dry
+            found[of] = worse(former, result), was_dry and dry
 
     @property
     def only_looked_at(self) -> set[str]:
@@ -77,21 +75,17 @@ class Collected:
 
     @property
     def results(self) -> dict[str, Result]:
-        return {name: reduce(_both, (each for each, _dry in found.values())) for name, found in self._found.items()}
+        return {name: reduce(worse, (each for each, _dry in found.values())) for name, found in self._found.items()}
 
 
-def _both(one: Result, other: Result) -> Result:
+def worse(one: Result, other: Result) -> Result:
+    """Two results of a Mac put together: the worse outcome counts, and all is told."""
     remarks = dict.fromkeys((*one.remark.splitlines(), *other.remark.splitlines()))
     return Result(min(one.outcome, other.outcome, key=_rank), "\n".join(remarks))
 
 
 def _rank(outcome: Outcome) -> tuple[int, bool]:
     return WORST_FIRST.index(outcome.code), outcome is Outcome.CONVERGED
-
-
-def not_connected(reason: str) -> Result:
-    """What it means that a Mac could not be connected to: most are asleep or away, but some refuse."""
-    return Result(Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE, reason)
 
 
 def table(results: Results) -> Iterator[str]:

@@ -79,6 +79,11 @@ class Session:
             raise SessionError("this Mac was not asked yet")
         return self._answers
 
+    @property
+    def making(self) -> Change | None:
+        """The change whose script is on its way, until the Mac is heard."""
+        return self._making
+
     def _probe(self) -> Probe[Any]:
         return probe_of(question for resource in self.resources for question in resource.questions())
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from builderfleet.plugin_utils.outcome import Outcome
-from builderfleet.plugin_utils.report import Collected, Result, as_json, as_junit, not_connected, table
+from builderfleet.plugin_utils.report import Collected, Result, as_json, as_junit, table
 
 RESULTS = {
     "anna": Result(Outcome.CONVERGED),
@@ -57,19 +57,6 @@ def test_junit_holds_whatever_a_mac_says() -> None:
     assert "no <such>" in str(cases["carla"][0].text)
     assert [child.tag for child in cases["anna"]] == ["system-out"]
     assert cases["emil"][0].get("message") == "would change"
-
-
-@pytest.mark.parametrize(
-    ("reason", "outcome"),
-    [
-        ("Connection timed out", Outcome.UNREACHABLE),
-        ("No route to host", Outcome.UNREACHABLE),
-        ("admin@192.0.2.1: Permission denied (publickey).", Outcome.FAILED),
-        ("Host key verification failed.", Outcome.FAILED),
-    ],
-)
-def test_a_mac_that_refuses_is_not_asleep(reason: str, outcome: Outcome) -> None:
-    assert not_connected(reason) == Result(outcome, reason)
 
 
 PERSON = Result(Outcome.NEEDS_PERSON, "it is off. Switch it on")
