@@ -103,12 +103,32 @@ def in_effect(destinations: Sequence[Destination]) -> dict[Destination, InEffect
     """What holds for each. The problem of one is its own. Raises FileNotFoundError where there is no ssh."""
     alike = defaultdict(list)
     for each in dict.fromkeys(destinations):
-        alike[each.words].append(each)
+        kept, options = _shared(each.words)
+        alike[kept, *options].append(each)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         groups = list(pool.map(_ask_of_group, alike.values()))
         found = {key: value for group in groups for key, value in group.items()}
         asked = [each for each in dict.fromkeys(destinations) if each not in found]
         return found | dict(zip(asked, pool.map(_ask, asked), strict=True))
+
+
+_PLAIN = re.compile(r'(Port|User|UserKnownHostsFile)="?([^"%~\s]+)"?', re.IGNORECASE)
+
+
+def _shared(words: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The words without `-o Port=2200` and the like, and those options: on the command line they hold as they stand."""
+    kept: list[str] = []
+    options: dict[str, tuple[str, ...]] = {}
+    given = iter(words)
+    for word in given:
+        value = next(given, "") if word == "-o" else ""
+        if match := _PLAIN.fullmatch(value):
+            options.setdefault(match[1].lower(), (match[2],))
+        else:
+            kept += [word, value] if word == "-o" else [word]
+    if any(word.startswith(("-p", "-l")) or re.match("(-o)?(port|user)", word.lower()) for word in kept):
+        return words, {}
+    return tuple(kept), options
 
 
 def _ask_of_group(group: Sequence[Destination]) -> dict[Destination, InEffect | SshProblem]:
@@ -117,12 +137,15 @@ def _ask_of_group(group: Sequence[Destination]) -> dict[Destination, InEffect | 
     answer = _ask(first)
     if not others or isinstance(answer, SshProblem) or _depends_on_host(first):
         return {first: answer}
-    answers = {each: replace(answer, destination=each, options=_named(answer.options, each)) for each in others}
-    return {first: answer, **answers}
+    found: dict[Destination, InEffect | SshProblem] = {first: answer}
+    for each in others:
+        options = {**answer.options, **_shared(each.words)[1], **_named(each)}
+        found[each] = replace(answer, destination=each, options=options)
+    return found
 
 
-def _named(options: Mapping[str, tuple[str, ...]], destination: Destination) -> dict[str, tuple[str, ...]]:
-    return {**options, "host": (destination.name,), "hostname": (destination.name.lower(),)}
+def _named(destination: Destination) -> dict[str, tuple[str, ...]]:
+    return {"host": (destination.name,), "hostname": (destination.name.lower(),)}
 
 
 def _ask(destination: Destination) -> InEffect | SshProblem:
