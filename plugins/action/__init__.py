@@ -21,11 +21,11 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_d
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 from ansible.utils.display import Display
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.connection import not_connected
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import sudo_refuses, too_old, who
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import AS_DESIRED, Outcome
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.plain import plain
-from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import not_connected
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resource import Resource
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.session import Script, Session, SessionError
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import DEFAULTS, PREFIXES

@@ -6,14 +6,16 @@ Through both front ends: what one has put right the other finds converged, and b
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from dataclasses import dataclass
 
 import pytest
 
 from tests.simulated_mac import SimulatedMac
 
-from .harness import Ansible, FrontEnd, Pyinfra, writes_since
+from .harness import Ansible, FrontEnd, Pyinfra, read_run, writes_since
 from .parity import Alike, End, end
 
 LABEL = "org.builderfleet.linux-builder"
@@ -269,3 +271,24 @@ def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, door: F
     ), run.output
     converged.write(MACHINES, ours)
     assert door.run(converged).code == 0
+
+
+def test_a_run_that_is_stopped_says_what_was_made_and_what_is_left(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    converged.run(f"launchctl bootout system/{LABEL}; : > {MACHINES}")
+    run = pyinfra.start(converged)
+    assert run.stdout is not None
+    output = []
+    for line in run.stdout:
+        output.append(line)
+        if f"[{converged.name}] {WAIT}" in line:
+            os.killpg(run.pid, signal.SIGINT)
+            break
+    output.append(run.stdout.read())
+    stopped = read_run(run.wait(30), "".join(output))
+    assert (stopped.outcome, stopped.code) == ("failed", 1), stopped.output
+    made, under_way, left, _again = stopped.changes
+    assert made == f"interrupted: made: load launchd daemon {LABEL}"
+    assert under_way == f"under way, and finished by the Mac or not: {WAIT}"
+    assert "register ssh-ng://builder@builderfleet" in left
+    done = pyinfra.run(converged)
+    assert (done.outcome, done.code) == ("changed", 0), done.output

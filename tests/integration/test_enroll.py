@@ -100,7 +100,7 @@ def test_macs_are_enrolled_and_then_they_are_known(fleet: Fleet) -> None:
     assert all(line in rest for line in shipped if line.strip() != "hosts: {}")
 
     again = fleet.enroll("laptop", "intel")
-    assert (again.code, again.outcomes) == (1, {"laptop": "failed", "intel": "failed"}), again.output
+    assert (again.code, again.outcomes) == (0, {"laptop": "converged", "intel": "converged"}), again.output
     assert "in the inventory already" in again.output
     assert fleet.inventory.read_text() == written
 
@@ -116,7 +116,9 @@ def test_by_address_and_in_a_group_of_ones_own(fleet: Fleet) -> None:
 
 
 def test_a_key_that_is_not_let_in_is_a_failure(fleet: Fleet) -> None:
-    run = fleet.enroll("laptop-2=laptop", "--user", "nobody")
+    mac = fleet.macs["laptop"]
+    way = f"-i {mac.key} -o UserKnownHostsFile={mac.machine / 'known_hosts'} -o HostName={mac.address}"
+    run = fleet.enroll("laptop-2", "--user", "nobody", f"--ssh-option={way}")
     assert (run.code, run.outcome) == (1, "failed"), run.output
     assert "Permission denied" in run.output
     assert "laptop-2" not in fleet.hosts()
