@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+import shtab
+
 from . import enroll, pin, pyinfra_ssh, pyinfra_words
 from .plugin_utils.connection import not_connected
 from .plugin_utils.outcome import WORST_FIRST, Outcome, exit_code
@@ -96,10 +98,7 @@ def _version() -> str:
 
 
 def _offer_completion(parser: Parser) -> None:
-    with suppress(ImportError):
-        import shtab
-
-        shtab.add_argument_to(parser, "--print-completion", help="print a script that completes words in this shell")
+    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes words in this shell")
 
 
 class _Interrupted(SystemExit):

@@ -45,6 +45,7 @@ from builderfleet.plugin_utils.resources.builder_vm import (
     FormerBuilderVms,
     NoStateDirectory,
     RootNames,
+    StateNames,
 )
 from builderfleet.plugin_utils.size import Size
 

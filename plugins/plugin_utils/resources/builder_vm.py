@@ -421,8 +421,8 @@ class NoStateDirectory:
         others = [path for path, entry in book.files.items() if not set(entry.former) <= set(self.parts)]
         others += [path for path in book.made if path != PARENT.path]
         if others:
-            if answers[StateNames()] - _MEMORY:
-                keep = " ".join(f"! -name {name}" for name in sorted(_MEMORY))
+            if answers[StateNames()] - _REMEMBERED:
+                keep = " ".join(f"! -name {name}" for name in sorted(_REMEMBERED))
                 yield Change(
                     f"remove {STATE_DIRECTORY}, but for what is still to be put back or taken away: {', '.join(others)}",
                     f"/usr/bin/find {STATE_DIRECTORY} -mindepth 1 -maxdepth 1 {keep} -exec rm -rf {{}} +\n",
@@ -432,7 +432,7 @@ class NoStateDirectory:
         yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
 
 
-_MEMORY = frozenset({"ledger.json", "backups"})
+_REMEMBERED = frozenset({"ledger.json", "backups"})
 _PUT_CERTIFICATES = "Put a bundle of CA certificates there, or name one that is there in linux_builder_certificates"
 
 
