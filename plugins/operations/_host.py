@@ -29,7 +29,7 @@ from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
 from ..plugin_utils.report import Collected, Result, worse
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
-from ..plugin_utils.session import PROBE_LIMIT, Session, SessionError
+from ..plugin_utils.session import Session, SessionError
 from ..plugin_utils.transcript import TranscriptError
 
 STILL_AT_IT = 5
@@ -181,7 +181,10 @@ def release(host: Host, session: Session) -> None:
     """Give the Mac's lock back, when changes were made."""
     with confined(host, session):
         if session.made:
-            _carry(host, session, session.release(), PROBE_LIMIT)
+            for script in session.closing():
+                if script.change:
+                    host.log(f"{script.change.summary} (once more)")
+                _carry(host, session, script.text, script.limit)
 
 
 def _shown(host: Host, session: Session, resource: Resource) -> list[Step]:

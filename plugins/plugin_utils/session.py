@@ -164,9 +164,35 @@ class Session:
                 while not self.failure and (change := self.next(resource)):
                     yield Script(self.apply(change), change.limit, change)
             if self.made and not self.failure:
-                yield Script(self.release(), PROBE_LIMIT)
+                yield from self.closing()
         except SessionError as error:
             self.failure = error
+
+    def closing(self) -> Iterator[Script]:
+        """What ends a run that changed something: the Mac's lock goes back; and where something is called for all the same,
+        because it was spoilt meanwhile or did not answer in time, it is done once more. A real run does not end with what
+        "would change" (`design §4.10`). Raises SessionError.
+        """
+        yield Script(self.release(), PROBE_LIMIT)
+        if not self._left():
+            return
+        for resource in self.resources:
+            while not self.failure and (change := self.next(resource)):
+                yield Script(self.apply(change), change.limit, change)
+        if not self.failure:
+            yield Script(self.release(), PROBE_LIMIT)
+        if left := self._left():
+            raise SessionError(f"all of it was done, and the Mac says that it has to be done again: {', '.join(left)}")
+
+    def _left(self) -> list[str]:
+        """What is called for, but for proofs, and for what a person has to do; nothing where that cannot be told."""
+        if self.failure:
+            return []
+        try:
+            plan = self.plan()
+        except SessionError:
+            return []
+        return [] if plan.blocked else [change.summary for change in plan.changes if not change.proof]
 
     def take(self, text: str, errors: str = "") -> None:
         """Hear what a script of the conversation printed; where that is a failure, it is kept."""

@@ -410,3 +410,26 @@ def test_what_a_change_leaves_is_what_later_resources_plan_with() -> None:
         Text("/b", "x\n"),
     )
     assert [step.summary for _resource, step in own.plan().steps] == ["write /b", "restart"]
+
+
+def run_in(sandbox: Sandbox, *resources: Any) -> Session:
+    """A whole run in a sandbox."""
+    own = session(*resources)
+    for script in own.converge():
+        ran = sandbox.run(script.text)
+        own.take(ran.stdout, ran.stderr)
+    return own
+
+
+def test_what_a_later_change_spoils_is_done_once_more(dash_sandbox: Sandbox) -> None:
+    spoils = "[ -e /etc/once ] || { : > /etc/once; rm -f /etc/a; }\n"
+    own = run_in(dash_sandbox, Text("/etc/a"), Text("/etc/b", after=spoils))
+    assert [change.summary for change in own.made] == ["write /etc/a", "write /etc/b", "write /etc/a"]
+    assert own.outcome() is Outcome.CHANGED, own.remark()
+    assert not (dash_sandbox / shell.LOCK_FILE).exists()
+
+
+def test_a_real_run_does_not_end_with_what_would_change(dash_sandbox: Sandbox) -> None:
+    own = run_in(dash_sandbox, Text("/etc/a", after="rm -f /etc/b\n"), Text("/etc/b", after="rm -f /etc/a\n"))
+    assert own.outcome() is Outcome.FAILED
+    assert own.remark() == "all of it was done, and the Mac says that it has to be done again: write /etc/a"
