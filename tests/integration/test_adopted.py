@@ -20,7 +20,7 @@ def test_a_line_that_nix_does_not_read_is_reported_and_left(
     run = door.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     alike("a line", end(run, converged))
-    assert "/etc/nix/nix.custom.conf, line 2" in run.output and "max-jobs=4" in run.output
+    assert "/etc/nix/nix.custom.conf, line 2, `max-jobs" in run.output and "max-jobs=4" not in run.output
     assert [path for path in writes_since(converged, mark) if "nix.custom.conf" in path] == []
     converged.write("/etc/nix/nix.custom.conf", before)
     assert door.run(converged).code == 0
@@ -65,7 +65,7 @@ def test_another_ssh_block_that_overrides_ours_is_reported(
     run = door.run(converged)
     assert (run.outcome, run.code) == ("needs a person", 4), run.output
     alike("ssh block", end(run, converged))
-    assert "Port 31422" in run.output and "2200" in run.output
+    assert "/etc/ssh/ssh_config.d/010-mine.conf, line 2, port 2200" in run.output
     converged.run("rm /etc/ssh/ssh_config.d/010-mine.conf")
     assert door.run(converged).code == 0
 
