@@ -27,6 +27,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     ],
     "nix_installer_sha256": [("", ""), ("a1" * 32, "a1" * 32)],
     "nix_extra_conf": [([], ()), (["a = b", "# c"], ("a = b", "# c"))],
+    "nix_proxy": [("", ""), ("http://proxy.example:3128", "http://proxy.example:3128")],
     "linux_builder_state": [("present", "present"), ("absent", "absent")],
     "linux_builder_nixpkgs": [
         ("", ""),
@@ -60,6 +61,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "nix_installer_source": ("an http.s. URL, or the absolute path", ["ftp://x/y", "nix", "", "https://a b", "/a'b", None]),
     "nix_installer_sha256": ("64 hexadecimal digits in lower case", ["A1" * 32, "a1" * 31, "sha256-abc=", None, 5]),
     "nix_extra_conf": ("it is a list, and each item is|it is a line", ["a = b", None, [5], ["a\nb"], [""], {"a": "b"}]),
+    "nix_proxy": ("it is the URL of an HTTP proxy", ["proxy:3128", "socks5://p", 5, None, "http://a b", "http://a'b"]),
     "linux_builder_state": ("it is one of present, absent", ["gone", None]),
     "linux_builder_nixpkgs": (
         "a locked flake reference, such as github:NixOS/nixpkgs/<40|without blanks, quotes",
