@@ -67,7 +67,7 @@ class Traced:
 def requests_in(script: str) -> list[Request]:
     """What a probe's script asks for, as it stands at its end."""
     _, _, data = script.partition("\n__END__\n")
-    lines = data.partition("\nPROBE\n")[0].splitlines()
+    lines = data.partition("\n' | /usr/bin/perl - ")[0].replace("'\"'\"'", "'").splitlines()
     requests = [Request(words[1], tuple(words[2:])) for words in (line.split("\t") for line in lines)]
     if not requests:
         raise BenchmarkError("wanted a probe's script with its requests at the end, saw none: has its form changed?")

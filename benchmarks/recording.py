@@ -27,7 +27,7 @@ from .macs import BenchmarkError, ConvergedMac, converged_mac
 from .table import say
 
 KEPT = "benchmarks/recording.json"
-TOKEN = re.compile(r"^/usr/bin/perl - ([0-9a-f]+) ", re.MULTILINE)
+TOKEN = re.compile(r"^' \| /usr/bin/perl - ([0-9a-f]+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def token_of(script: str) -> str:
     """The token that a probe's records are to carry."""
     found = TOKEN.findall(script)
     if len(found) != 1:
-        raise BenchmarkError(f"wanted one token in the probe's script, saw {len(found)}: has its first line changed?")
+        raise BenchmarkError(f"wanted one token in the probe's script, saw {len(found)}: has its last line changed?")
     return str(found[0])
 
 

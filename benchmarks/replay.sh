@@ -5,7 +5,7 @@
 # Run by sshd (ForceCommand) as: sh replay.sh DIRECTORY; by as_told.sh, behind sudo, as: sh replay.sh DIRECTORY probe
 cd "$1" || exit 1
 case ${2:-$SSH_ORIGINAL_COMMAND} in
-  probe | *"/bin/sh -s"*) token=$(sed -n 's|^/usr/bin/perl - \([0-9a-f]*\) .*|\1|p') ;;
+  probe | *"/bin/sh -s"*) token=$(sed -n "s,^' | /usr/bin/perl - \\([0-9a-f]*\\) .*,\\1,p") ;;
   *) token=$(sed -n p /dev/null) ;;
 esac
 records=$(sed "s/^/${token:-none} /" records)

@@ -118,7 +118,7 @@ def test_probe(measured: ConvergedMac, capsys: pytest.CaptureFixture[str]) -> No
     output = capsys.readouterr().out
     assert [float(row[3]) > 1 for row in _lines(output, "a probe without a question")] == [True], output
     (row,) = _lines(output, "a probe without a question")
-    assert row[6] == "2", output  # a shell and a perl
+    assert row[6] == "4", output  # a shell, its two for the pipe, and a perl
     assert "perl 1" in output or "strace is missing" in output
 
 
