@@ -105,10 +105,10 @@ def test_a_wrong_option_is_refused_before_the_mac_is_asked(converged: SimulatedM
         ("linux_builder", {"phases": ["all"]}, "there is no phase all; they are nix, key"),
         ("linux_builder", {"phases": "all"}, "phases: there is no phase all"),
         ("nix_machine", {"uri": "a"}, "uri"),
-        ("ssh_host", {"alias": "x", "file": "../y"}, "wanted the name of a file in /etc/ssh/ssh_config.d"),
-        ("ssh_keypair", {"path": "relative"}, "wanted the absolute path"),
-        ("launchd_daemon", {"label": "org.example.x"}, "wanted the program and its arguments"),
-        ("launchd_daemon", {"label": "../x", "program_arguments": ["/bin/true"]}, "wanted letters, digits"),
+        ("ssh_host", {"alias": "x", "file": "../y"}, "it is the name of a file, without a directory"),
+        ("ssh_keypair", {"path": "relative"}, "it is the absolute path"),
+        ("launchd_daemon", {"label": "org.example.x"}, "it is the program and its arguments"),
+        ("launchd_daemon", {"label": "../x", "program_arguments": ["/bin/true"]}, "it is a label: letters"),
         ("linux_builder", {"linux_builder_memory": "8GB"}, "write 8GiB"),
     ):
         run = ad_hoc(ansible, converged, f"builderfleet.macos.{module}", json.dumps(arguments))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import probe_of
+from builderfleet.plugin_utils.questions.nix import NixSources
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.builder_vm import KEY
 from builderfleet.plugin_utils.session import Session
@@ -228,16 +229,16 @@ PERL = sorted(
         for script in SCRIPTS.values()
         for program in re.findall(r"/usr/bin/perl(?: -\S+)* -\w*e '([^']*)'", script)
     }
-    | {ASKED.findall(PROBE)[0]}
+    | {ASKED.findall(PROBE)[0], NixSources().requests()[0].words[-1]}
 )
 
 
 def test_every_perl_program_is_known() -> None:
-    """Each is in single quotes, and so holds none."""
+    """Each is in single quotes, and so holds none; or it is a word of a request."""
     assert len(PERL) >= 5
     for script in SCRIPTS.values():
         assert without_carried(script).count("/usr/bin/perl") == len(
-            re.findall(r"(?m)/usr/bin/perl(?: -\S+)* (?:-\w*e '[^']*'|- \S+ \S+$)", without_carried(script))
+            re.findall(r"(?m)/usr/bin/perl(?: -\S+)* (?:-\w*e (?:'[^']*'|\"\$1\")|- \S+ \S+$)", without_carried(script))
         )
 
 
