@@ -59,6 +59,11 @@ options:
         Lines that the installer adds to the configuration of a Nix that it installs.
     type: list
     elements: str
+  nix_proxy:
+    description:
+      - >-
+        The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the realising of the VM. Nix's daemon and the guest do not get it.
+    type: str
   linux_builder_state:
     description:
       - >-

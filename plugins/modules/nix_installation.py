@@ -44,6 +44,12 @@ options:
     type: list
     elements: str
     default: []
+  proxy:
+    description:
+      - >-
+        The HTTP proxy, as a URL, where that is the Mac's only way out: given to the download and the installer.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

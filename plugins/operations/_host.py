@@ -9,6 +9,7 @@ their share of that; and nothing that a Mac answers is raised further than here.
 from __future__ import annotations
 
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
@@ -171,9 +172,12 @@ def make(state: State, host: Host, session: Session, change: Change, quiet: bool
 
 
 def _still_at_it(host: Host, summary: str) -> None:
-    began = time.monotonic()
+    """Say that it is still being done; where nobody looks on, in a file or a CI job's log, ever more rarely."""
+    began, pause = time.monotonic(), STILL_AT_IT
     while True:
-        gevent.sleep(STILL_AT_IT)
+        gevent.sleep(pause)
+        if not sys.stderr.isatty():
+            pause = min(2 * pause, 300)
         host.log(f"… {summary}: {time.monotonic() - began:.0f} s")
 
 

@@ -26,6 +26,9 @@ PERSON = 78
 LEASE = 10  # seconds that a run keeps its Mac between two of its scripts
 LOCK_PATIENCE = 20  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
 
+PROXIED = ("http_proxy", "https_proxy", "HTTPS_PROXY", "NIX_INSTALLER_PROXY")
+"""The variables by which curl, Nix and its installer (whose `--proxy` is the last) are told of a proxy."""
+
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -43,6 +46,11 @@ def wrap(body: str) -> str:
         f"PATH={PATH} LC_ALL=C; export PATH LC_ALL; umask 022\n(\n{body.strip()}\n) </dev/null\n"
         "status=$?; [ $status -ne 255 ] || status=254; exit $status\n"
     )
+
+
+def through(proxy: str) -> str:
+    """Shell after which what is started goes through a proxy. Not on command lines: it may hold a password."""
+    return f"export {' '.join(f'{name}={quote(proxy)}' for name in PROXIED)}\n" if proxy else ""
 
 
 def here(data: bytes) -> str:

@@ -100,6 +100,13 @@ VARIABLES: tuple[Variable, ...] = (
         "Lines that the installer adds to the configuration of a Nix that it installs.",
     ),
     Variable(
+        "nix_proxy",
+        "",
+        matching(r"(https?://[^\s'\"]+)?", "the URL of an HTTP proxy, such as http://proxy.example:3128; or empty"),
+        "The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the "
+        "realising of the VM. Nix's daemon and the guest do not get it.",
+    ),
+    Variable(
         "linux_builder_state",
         "present",
         Choice(("present", "absent")),

@@ -333,6 +333,25 @@ def test_the_program_gets_its_root(sandbox: Sandbox) -> None:
     assert sandbox.files("/tmp") == {}
 
 
+PROXY = "http://somebody:secret@proxy.example:3128"
+
+
+def test_where_there_is_a_proxy_root_fetches_through_it_itself(sandbox: Sandbox) -> None:
+    """Nix's daemon has none. What the proxy may hold is on no command line, which everybody can read."""
+    sandbox.double("/nix/store/x-vm/bin/run-nixos-vm", "exit 0")
+    sandbox.double(f"{NIX}/nix-build", "env | sort > /environment; ps -A -o args > /commands; echo /nix/store/x-vm")
+    resource = replace(WANTED, proxy=PROXY)
+    (change,) = Case("", resource, CONVERGED | {ROOT: NOTHING}).changes()
+    ran = sandbox.run("OTHER=x; export OTHER\n" + shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    environment = dict(line.split("=", 1) for line in (sandbox / "/environment").read_text().splitlines())
+    assert {environment["http_proxy"], environment["https_proxy"]} == {PROXY}
+    assert (environment["NIX_REMOTE"], environment["HOME"]) == ("local", "/var/root")
+    assert "OTHER" not in environment
+    assert "nix-build" in (sandbox / "/commands").read_text()
+    assert PROXY not in (sandbox / "/commands").read_text()
+
+
 @pytest.mark.parametrize(
     ("nix_build", "said"),
     [

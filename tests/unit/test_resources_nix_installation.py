@@ -202,6 +202,24 @@ def test_the_installer_runs_with_every_argument_as_it_is(mac: Sandbox) -> None:
     assert mac.files("/tmp") == {}
 
 
+def test_the_installer_and_its_download_go_through_the_proxy(mac: Sandbox) -> None:
+    proxy = "http://somebody:secret@proxy.example:3128"
+    said = 'echo "$https_proxy $NIX_INSTALLER_PROXY ${NIX_INSTALLER_SSL_CERT_FILE-}"'
+    program = PROGRAM + f"{said} > /installer\n"
+    (mac / "/var/installer").write_text(program)
+    mac.double(
+        "/usr/bin/curl", f'while [ "$1" != --output ]; do shift; done; cp /var/installer "$2"; {said} > /download'
+    )
+    given = replace(
+        WANTED, source="https://example.org/x", sha256=hashlib.sha256(program.encode()).hexdigest(), proxy=proxy
+    )
+    ran = do(mac, "fresh", replace(given, certificates="/etc/ssl/corp.pem"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (mac / "/download").read_text().split() == [proxy, proxy]
+    assert (mac / "/installer").read_text().split() == [proxy, proxy, "/etc/ssl/corp.pem"]
+    assert proxy not in (mac / "/arguments").read_text()
+
+
 def test_a_directory_above_that_the_installation_made_is_remembered(mac: Sandbox) -> None:
     assert not (mac / PARENT.path).exists()
     assert do(mac, "fresh").returncode == 0

@@ -224,6 +224,12 @@ HOST_SIDE = [
 ]
 GUEST_SIDE = [
     "virtualisation.darwin-builder.min-free = 5;",
+    "virtualisation.useHostCerts = lib.mkForce false;",
+    "virtualisation.useNixStoreImage = lib.mkForce false;",
+    "virtualisation.writableStore = lib.mkForce false;",
+    "virtualisation.writableStoreUseTmpfs = lib.mkForce true;",
+    "virtualisation.diskImage = lib.mkForce null;",
+    'virtualisation.sharedDirectories.x = { source = "/x"; target = "/x"; };',
     "environment.systemPackages = [ pkgs.hello ];",
     "nix.settings.max-jobs = 4;",
     "users.users.somebody.uid = 1001;",

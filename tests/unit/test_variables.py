@@ -31,6 +31,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     ],
     "nix_installer_sha256": [("", ""), ("a1" * 32, "a1" * 32)],
     "nix_extra_conf": [([], ()), (["a = b", "# c"], ("a = b", "# c")), ("a = b, !include c", ("a = b", "!include c"))],
+    "nix_proxy": [("", ""), ("http://proxy.example:3128", "http://proxy.example:3128")],
     "linux_builder_state": [("present", "present"), ("absent", "absent")],
     "linux_builder_nixpkgs": [
         ("", ""),
@@ -76,6 +77,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
         "a line for nix.conf|a text of one line",
         [None, [5], ["a\nb"], [""], {"a": "b"}, ["garbage line"], ["a=b"], ["include"], ["a = b", "\\"], "garbage"],
     ),
+    "nix_proxy": ("it is the URL of an HTTP proxy", ["proxy:3128", "socks5://p", 5, None, "http://a b", "http://a'b"]),
     "linux_builder_state": ("it is one of present, absent", ["gone", None]),
     "linux_builder_nixpkgs": (
         "a locked flake reference, such as github:NixOS/nixpkgs/<40|without blanks, quotes",

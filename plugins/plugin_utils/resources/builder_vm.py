@@ -30,8 +30,8 @@ from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
 from ..questions.nix import FIND
 from ..readers import locked_flake, path, reads
-from ..resource import Blocked, Change, Refused, Resource, Step
-from ..shell import STATE_DIRECTORY, encode, quote
+from ..resource import INTERNAL, Blocked, Change, Refused, Resource, Step
+from ..shell import PROXIED, STATE_DIRECTORY, encode, quote, through
 from ..size import Size
 from ..variables import DEFAULTS, like
 from . import builder_ssh
@@ -74,6 +74,12 @@ restart() {
   done
 }
 """
+
+# A command in an environment of these names alone. `env -i` would show their values to everybody who asks ps.
+_WITH = (
+    "/usr/bin/perl -e 'my %kept = map { $_ => 1 } split / /, shift; delete @ENV{grep { !$kept{$_} } keys %ENV};"
+    ' exec { $ARGV[0] } @ARGV; die "cannot run $ARGV[0]: $!\\n"\''
+)
 
 _NEW_DISK = r"""
 waited=0
@@ -124,6 +130,7 @@ class BuilderVm:
     certificates: str = field(
         default=DEFAULTS["linux_builder_certificates"], metadata=like("linux_builder_certificates")
     )
+    proxy: str = field(default="", metadata=INTERNAL)
     present: bool = True
 
     def requirements(self) -> Resource:
@@ -320,12 +327,16 @@ wait "$vm"
         if found.kind is Kind.LINK and found.resolves:
             return
         root = quote(self.root)
+        # Nix's daemon has no proxy (`facts/field_reports 11`): where there has to be one, root uses the store itself.
+        who_fetches = "local" if self.proxy else "daemon"
         yield Change(
             "realise the builder VM",
-            f"fresh_folder\ndecoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
+            f"fresh_folder\n{through(self.proxy)}"
+            f"decoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
             f"{FIND}\n"
-            'program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH="$N:/usr/bin:/bin:/usr/sbin:/sbin"'
-            f' NIX_REMOTE=daemon NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"'
+            f'program=$(export HOME=/var/root PATH="$N:/usr/bin:/bin:/usr/sbin:/sbin" NIX_REMOTE={who_fetches}'
+            f' NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"\n'
+            f"limit 3300 {_WITH} {quote(' '.join(('HOME PATH NIX_REMOTE NIX_SSL_CERT_FILE TMPDIR', *PROXIED)))}"
             " \"$N/nix-build\" --no-out-link --option extra-experimental-features 'nix-command flakes'"
             ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
             f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"

@@ -96,6 +96,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         alias=ALIAS,
         host_key=value["linux_builder_host_key"],
         certificates=value["linux_builder_certificates"],
+        proxy=value["nix_proxy"],
     )
     build = LinuxBuild(
         systems=value["linux_builder_systems"],
@@ -181,12 +182,19 @@ def _substitutes(present: bool) -> NixSetting:
     return NixSetting(setting="builders-use-substitutes", value="true", present=present)
 
 
+def _of_the_macs_own(certificates: str) -> str:
+    """A bundle that is there before Nix is."""
+    return "" if certificates.startswith("/nix/") else certificates
+
+
 def _nix(value: Mapping[str, Any]) -> NixInstallation:
     return NixInstallation(
         version=value["nix_installer_version"],
         source=value["nix_installer_source"],
         sha256=value["nix_installer_sha256"],
         extra_conf=value["nix_extra_conf"],
+        proxy=value["nix_proxy"],
+        certificates=_of_the_macs_own(value["linux_builder_certificates"]),
         present=value["nix_state"] == "present",
         after_builder=True,
     )

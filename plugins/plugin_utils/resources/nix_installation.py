@@ -23,7 +23,7 @@ from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
 from ..questions.nix import NIX, NixVersion
 from ..resource import INTERNAL, Blocked, Change, Refused, Step
-from ..shell import STATE_DIRECTORY, quote
+from ..shell import STATE_DIRECTORY, quote, through
 from ..variables import DEFAULTS, like
 
 RECEIPT = File("/nix/receipt.json")
@@ -69,6 +69,8 @@ class NixInstallation:
     source: str = field(default=DEFAULTS["nix_installer_source"], metadata=like("nix_installer_source"))
     sha256: str = field(default=DEFAULTS["nix_installer_sha256"], metadata=like("nix_installer_sha256"))
     extra_conf: tuple[str, ...] = field(default=(), metadata=like("nix_extra_conf"))
+    proxy: str = field(default="", metadata=like("nix_proxy"))
+    certificates: str = field(default="", metadata=INTERNAL)
     present: bool = True
     after_builder: bool = field(default=False, metadata=INTERNAL)  # the same run takes the builder back first
 
@@ -167,7 +169,8 @@ class NixInstallation:
         yield Change(
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
             f"{self._fetch()}{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
-            f'unlistened\nlimit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
+            f"unlistened\n{through(self.proxy)}{self._trusting()}"
+            f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
             " || {\nstatus=$?\n"
             f"[ -d /nix ] || ! /usr/bin/grep -qx nix {SYNTHETIC.path} || needs_restart {quote('. '.join(AT_THE_NEXT_START))}\n"
             'fail "nix-installer ended with status $status"\n}\n'
@@ -189,7 +192,7 @@ class NixInstallation:
             )
         return f"""
 fresh_folder
-source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
+{through(self.proxy)}source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
 {get} || fail "cannot get the installer from $source"
 is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 [ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \
@@ -197,6 +200,10 @@ is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 chmod 0700 "$folder/nix-installer"
 /usr/bin/xattr -d {QUARANTINE} "$folder/nix-installer" 2>/dev/null || :
 """
+
+    def _trusting(self) -> str:
+        """What `--ssl-cert-file` is to the installer: its download of Nix goes through the proxy, which may intercept."""
+        return f"export NIX_INSTALLER_SSL_CERT_FILE={quote(self.certificates)}\n" if self.certificates else ""
 
     def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
         if found is Flavour.NONE:

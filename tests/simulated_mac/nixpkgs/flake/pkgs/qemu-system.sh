@@ -27,7 +27,7 @@ while [ "$left" -gt 0 ]; do
   case $word in
     -machine)
       case $value in
-        virt,*accel=hvf:tcg* | type=q35,*accel=hvf:tcg*) ;;
+        virt,*accel=hvf:tcg* | virt-*,*accel=hvf:tcg* | type=q35,*accel=hvf:tcg*) ;;
         *)
           echo "qemu: a simulated Mac has no machine '$value'" >&2
           exit 64
