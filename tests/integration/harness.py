@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from builderfleet.plugin_utils.report import AS
 
@@ -36,6 +36,10 @@ class Run:
     output: str
     outcomes: Mapping[str, str]
     remarks: Mapping[str, tuple[str, ...]]
+
+    def of(self, name: str) -> Run:
+        """What came of one Mac of several. The code is still that of all of them."""
+        return Run(self.code, self.output, {name: self.outcomes[name]}, {name: self.remarks[name]})
 
     @property
     def outcome(self) -> str:
@@ -60,6 +64,12 @@ class FrontEnd:
         self.inventory = directory / "inventory.yml"
         self.variables = dict(variables)
         self._runs = 0
+
+    def beside(self) -> Self:
+        """The same front end once more, with files of its own: for runs at the same time."""
+        directory = self.directory / "beside"
+        directory.mkdir()
+        return type(self)(directory, self.variables)
 
     def command(self, dry: bool) -> list[str]:
         """What is typed."""
