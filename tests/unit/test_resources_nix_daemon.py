@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from builderfleet.plugin_utils import shell
@@ -15,6 +16,7 @@ from builderfleet.plugin_utils.questions.nix import (
     FIND,
     NIX,
     DaemonReply,
+    NixConfiguration,
     NixDaemonReply,
     NixDaemonStart,
     NixSources,
@@ -25,13 +27,20 @@ from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources import nix_setting
 from builderfleet.plugin_utils.resources.nix_daemon import NixDaemon
 from builderfleet.plugin_utils.resources.nix_installation import plist_of
-from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
+from builderfleet.plugin_utils.resources.nix_setting import NIX_CONF, RESTART_DUE, NixSetting
 
-from tests.unit.answers import NOW, THERE, Case, Person, World, loaded
+from tests.unit.answers import NOW, THERE, Case, Person, World, file, loaded, nix
 from tests.unit.sandbox import Sandbox
 
 DETERMINATE, UPSTREAM = DAEMONS
 DAEMON = NixDaemon()
+SETTING = NixSetting(setting="builders-use-substitutes", value="true")
+AFTER = replace(DAEMON, after=(SETTING,))
+UNSET: World = {NIX_CONF: file("cores = 4\n"), NixConfiguration(): nix(builders_use_substitutes="false")}
+SET: World = {
+    NIX_CONF: file("builders-use-substitutes = true\n"),
+    NixConfiguration(): nix(builders_use_substitutes="true"),
+}
 GOOD: World = {
     NixVersion(): "nix (Nix) 2.35.2",
     NixDaemonReply(): DaemonReply(True),
@@ -62,6 +71,11 @@ CASES = [
     Case("switched off by its user", DAEMON, SILENT | OFF, (Person("switched off in this Mac's login items", "'sh'.*MDM"),)),
     Case("switched off, until the next boot", DAEMON, GOOD | OFF, (Person("login items", "System Settings"),)),
     Case("a file is newer", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 500),
+         (f"restart {UPSTREAM}, which was started before /etc/nix/nix.conf was changed last",)),
+    Case("a file is newer, and a setting's restart comes first", AFTER,
+         GOOD | changed("/etc/nix/nix.conf", NOW - 500) | UNSET),
+    Case("a file is newer, and the setting is as it should be", AFTER,
+         GOOD | changed("/etc/nix/nix.conf", NOW - 500) | SET,
          (f"restart {UPSTREAM}, which was started before /etc/nix/nix.conf was changed last",)),
     Case("files are older", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 1001)),
     Case("a file of the same moment", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 999)),

@@ -117,8 +117,9 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "", Memory(uri=URI, alias=ALIAS)
     yield "nix", _nix(value)
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
-    yield "nix", _substitutes(value["linux_builder_use_substitutes"])
-    yield "nix", NixDaemon()
+    substitutes = _substitutes(value["linux_builder_use_substitutes"])
+    yield "nix", substitutes
+    yield "nix", NixDaemon(after=(substitutes,))
     yield "key", SshKeypair(path=KEY, made_for=value["linux_builder_key_rotation"])
     yield "vm", vm
     yield (

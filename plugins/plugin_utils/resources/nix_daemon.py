@@ -9,7 +9,7 @@ the sign that it may hold something else, and one restart settles that (`facts/n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
@@ -18,9 +18,9 @@ from ..questions.clock import Clock
 from ..questions.launchd import LaunchdJob
 from ..questions.login_items import LoginItemsOff
 from ..questions.nix import DAEMONS, NixDaemonReply, NixDaemonStart, NixSources, NixVersion, Source
-from ..resource import Blocked, Change, Step
+from ..resource import INTERNAL, Blocked, Change, Step
 from .nix_installation import plist_of
-from .nix_setting import ANSWERS, NIX_CONF, RESTART_DAEMON, RESTART_DUE
+from .nix_setting import ANSWERS, NIX_CONF, RESTART_DAEMON, RESTART_DUE, NixSetting
 
 DETERMINATE = DAEMONS[0]
 SAME_MOMENT = 2
@@ -44,7 +44,12 @@ load() {{
 
 @dataclass(frozen=True, slots=True)
 class NixDaemon:
-    """The daemon of the Nix that is on the Mac; there is nothing to say where there is none."""
+    """The daemon of the Nix that is on the Mac; there is nothing to say where there is none.
+
+    `after` are the settings that the same run sets before, each with a restart of the daemon.
+    """
+
+    after: tuple[NixSetting, ...] = field(default=(), metadata=INTERNAL)
 
     @property
     def title(self) -> str:
@@ -62,6 +67,8 @@ class NixDaemon:
         )
         yield from map(LaunchdJob, DAEMONS)
         yield from map(plist_of, DAEMONS)
+        for setting in self.after:
+            yield from setting.questions()
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         if not answers[NixVersion()]:
@@ -89,10 +96,13 @@ class NixDaemon:
             yield Change(f"restart {label}, which does not answer", RESTART_DAEMON, limit=180)
         elif loaded.disabled:
             yield Change(f"enable {label} for the next boot", f"/bin/launchctl enable system/{label}\n")
-        elif (newer := changed_since(answers, label)) is not None:
+        elif (newer := changed_since(answers, label)) is not None and not self._is_restarted(answers):
             yield Change(
                 f"restart {label}, which was started before {newer.file} was changed last", RESTART_DAEMON, limit=180
             )
+
+    def _is_restarted(self, answers: Answers) -> bool:
+        return any(isinstance(step, Change) for setting in self.after for step in setting.changes(answers))
 
 
 def label_of(answers: Answers) -> str | None:
