@@ -25,7 +25,7 @@ from pathlib import Path
 from .errors import GuestError, run
 
 SUITES = ("bookworm", "trixie", "sid")  # with Nix 2.8, 2.26, and whatever is newest
-DEFAULT = "own"
+DEFAULT = "newest"
 PACKAGES = ("nix-bin", "openssh-server", "openssh-client", "dash")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _REMEDY = "Run `apt-get update` as root, and see that this machine reaches a Debian mirror."
