@@ -104,7 +104,7 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         matching(r"(https?://[^\s'\"]+)?", "the URL of an HTTP proxy, such as http://proxy.example:3128; or empty"),
         "The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the "
-        "realising of the VM. Nix's daemon and the guest do not get it.",
+        "realising of the VM. The guest does not get it.",
     ),
     Variable(
         "linux_builder_state",
@@ -194,6 +194,13 @@ VARIABLES: tuple[Variable, ...] = (
         path,
         "The CA certificates, on the Mac, that the guest is to trust: with a TLS-intercepting proxy, a bundle that has "
         "the proxy's.",
+    ),
+    Variable(
+        "linux_builder_daemon_proxy",
+        False,
+        flag,
+        "Whether Nix's daemon gets nix_proxy as well: in the file of its launchd job, which everybody on the Mac can read. "
+        "Setting it restarts the daemon.",
     ),
     Variable(
         "linux_builder_start_limit",

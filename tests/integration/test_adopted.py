@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.simulated_mac import SimulatedMac
 
 from .harness import FrontEnd, writes_since
@@ -68,6 +70,25 @@ def test_another_ssh_block_that_overrides_ours_is_reported(
     assert "/etc/ssh/ssh_config.d/010-mine.conf, line 2, port 2200" in run.output
     converged.run("rm /etc/ssh/ssh_config.d/010-mine.conf")
     assert door.run(converged).code == 0
+
+
+def test_the_daemon_gets_the_proxy_that_it_was_asked_to_get(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
+    """In the file of its job, which is the installer's, and comes back byte for byte."""
+    path, proxy = "/Library/LaunchDaemons/org.nixos.nix-daemon.plist", "http://anna:T0KEN@proxy.invalid:3128"
+    before = converged.read(path)
+    wanted: dict[str, Any] = {"nix_proxy": proxy, "linux_builder_daemon_proxy": True, "linux_builder_build": "never"}
+    runs = [door.run(converged, dry=dry, **wanted) for dry in (True, False)]
+    assert [(run.outcome, run.code) for run in runs] == [("would change", 2), ("changed", 0)], runs[1].output
+    assert runs[0].changes == runs[1].changes and "T0KEN" not in runs[0].output + runs[1].output
+    assert f"https_proxy => {proxy}" in converged.run("launchctl print system/org.nixos.nix-daemon").stdout
+    assert door.run(converged, **wanted).outcome == "converged"
+    run = door.run(converged)
+    assert (run.outcome, run.code) == ("changed", 0), run.output
+    alike("proxy", end(run, converged))
+    assert converged.read(path) == before
+    assert "proxy" not in converged.run("launchctl print system/org.nixos.nix-daemon").stdout
 
 
 def test_a_job_whose_program_is_gone_gets_it_back(converged: SimulatedMac, door: FrontEnd, alike: Alike) -> None:

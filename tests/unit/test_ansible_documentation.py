@@ -65,7 +65,9 @@ def in_words(default: Any) -> str:
     """A default as prose has it; nothing where there is none."""
     if isinstance(default, tuple):
         return ", ".join(default)
-    return "" if default is None else str(default).replace("True", "true")
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else str(default)
 
 
 def text(description: str | list[str]) -> str:

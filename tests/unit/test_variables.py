@@ -62,6 +62,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "linux_builder_host_key": [(STOCK_HOST_KEY, STOCK_HOST_KEY), (RSA, RSA)],
     "linux_builder_key_rotation": [("", ""), ("2026-11", "2026-11"), ("after.anna_left", "after.anna_left")],
     "linux_builder_certificates": [("/etc/ssl/cert.pem", "/etc/ssl/cert.pem")],
+    "linux_builder_daemon_proxy": [(True, True), ("no", False)],
     "linux_builder_start_limit": [(10, 10), (3600, 3600)],
     "linux_builder_build": [("after changes", "after changes"), ("always", "always"), ("never", "never")],
 }
@@ -104,6 +105,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     ),
     "linux_builder_key_rotation": ("a word such as 2026-11", ["two words", "-x", "a;b", "a'b", "a\n", 2026, None, True]),
     "linux_builder_certificates": ("the absolute path of a file", ["cert.pem", "/a b", "/a'b", "/", "", None]),
+    "linux_builder_daemon_proxy": ("it is true or false", ["http://proxy.example", None]),
     "linux_builder_start_limit": ("a whole number from 10 to 3600", [*WHOLE, 9, 3601]),
     "linux_builder_build": ("one of after changes, always, never", ["after-changes", True, None]),
 }  # fmt: skip

@@ -41,7 +41,7 @@ _NOT_FOR_ANYBODY = {
     r"org\.builderfleet\..*": "the builder's, which is set up and taken back as a whole (linux_builder_state)",
 }
 
-_LAUNCHD = r"""
+LAUNCHD = r"""
 loaded() { /bin/launchctl print "system/$1" >/dev/null 2>&1; }
 
 # unload LABEL SECONDS: bootout returns before the job has gone
@@ -270,7 +270,7 @@ class LaunchdDaemon:
             verb = "load" if gone else "reload"
             lost = f", which {self.loses}" if self.loses and not gone else ""
             yield Change(
-                f"{verb} {self.title}{kept}{lost}", _LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120
+                f"{verb} {self.title}{kept}{lost}", LAUNCHD + write + self._cycle(), diffs, self.exit_timeout + 120
             )
         elif write:
             yield Change(f"put {self.path} right{kept}", write, diffs)
@@ -287,7 +287,7 @@ class LaunchdDaemon:
                     slow=True,
                 )
         elif not reload and self.keep_alive and loaded.job is not None and loaded.job.pid is None:
-            yield Change(f"start {self.title}", _LAUNCHD + self._start(), limit=self.start_limit + 60)
+            yield Change(f"start {self.title}", LAUNCHD + self._start(), limit=self.start_limit + 60)
 
     def _is_other(self, found: Found, loaded: Loaded, definition: Mapping[str, Any]) -> bool:
         """Whether launchd has another definition than the one wanted, as far as it can be seen.
@@ -360,7 +360,7 @@ class LaunchdDaemon:
         if blocked:
             yield from blocked
             return
-        script = _LAUNCHD + f"unload {quote(self.label)} {self.exit_timeout + 15}\n"
+        script = LAUNCHD + f"unload {quote(self.label)} {self.exit_timeout + 15}\n"
         script += "".join(step.script for step in steps if isinstance(step, Change))
         script += f"rm -f {quote(self.log)}\n" if self.log else ""
         diffs = () if found.absent else (diff(self.path, found, NOTHING),)

@@ -32,6 +32,8 @@ from .memory import Memory
 from .nix_daemon import NixDaemon
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
+from .nix_proxy import PART as PROXY
+from .nix_proxy import NixProxy
 from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
@@ -80,6 +82,10 @@ def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
         yield WrongVariable(
             "linux_builder_nixpkgs", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
         )
+    if value["linux_builder_daemon_proxy"] and not value["nix_proxy"]:
+        yield WrongVariable(
+            "linux_builder_daemon_proxy", "there is no proxy that the daemon could get: set nix_proxy as well"
+        )
     if value["nix_state"] == "absent":
         yield WrongVariable("nix_state", "a builder without Nix is of no use: say linux_builder_state: absent as well")
 
@@ -119,6 +125,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
     substitutes = _substitutes(value["linux_builder_use_substitutes"])
     yield "nix", substitutes
+    yield "nix", NixProxy(value["nix_proxy"] if value["linux_builder_daemon_proxy"] else "")
     yield "nix", NixDaemon(after=(substitutes,))
     yield "key", SshKeypair(path=KEY, made_for=value["linux_builder_key_rotation"])
     yield "vm", vm
@@ -174,9 +181,10 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
     yield "key", SshKeypair(path=KEY, present=False)
     yield "key", next_pair(KEY, present=False)
+    yield "nix", NixProxy()
     if value["nix_state"] == "absent":
         yield "nix", _nix(value)
-    yield "cleanup", NoStateDirectory((URI, ALIAS, "builders", "builders-use-substitutes"))
+    yield "cleanup", NoStateDirectory((URI, ALIAS, "builders", "builders-use-substitutes", PROXY))
 
 
 def _substitutes(present: bool) -> NixSetting:
