@@ -152,8 +152,8 @@ _PROBE = (
     r"""
 use strict; use Time::HiRes "time"; use MIME::Base64; use IO::Socket::INET; use POSIX ":sys_wait_h"; use Digest::SHA;
 my ($token, $status) = @ARGV; my ($count, $printing) = (0, 0); my $digest = Digest::SHA->new(256); $| = 1; binmode STDOUT;
-sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "") . "\n";
-  my $began = time; print $line; $printing += time - $began; $digest->add($line); $count++ }
+sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "");
+  my $began = time; print "$line;"; $printing += time - $began; $digest->add("$line\n"); $count++ }
 sub kind { my ($path) = @_;
   if (!lstat $path) { return $!{ENOENT} || $!{ENOTDIR} ? "absent" : undef }
   -l _ ? "link" : -d _ ? "directory" : -f _ ? "file" : "special file" }

@@ -215,6 +215,17 @@ class Session:
         """Everything that has to happen, as far as it shows from here."""
         return Plan(tuple((resource, step) for resource in self.resources for step in self.steps(resource)))
 
+    def settle(self) -> None:
+        """Keep what has to happen, and let go of the answers that tell it: in a large fleet they are most of the memory."""
+        if self.failure is None and self._told():
+            self._answers = None
+
+    def _told(self) -> bool:
+        try:
+            return self.plan() is not None
+        except SessionError:
+            return False
+
     @property
     def steps_left(self) -> bool:
         """Whether anything has to happen; also when that cannot be told."""

@@ -433,3 +433,21 @@ def test_a_real_run_does_not_end_with_what_would_change(dash_sandbox: Sandbox) -
     own = run_in(dash_sandbox, Text("/etc/a", after="rm -f /etc/b\n"), Text("/etc/b", after="rm -f /etc/a\n"))
     assert own.outcome() is Outcome.FAILED
     assert own.remark() == "all of it was done, and the Mac says that it has to be done again: write /etc/a"
+
+
+def test_what_was_answered_is_let_go_once_it_is_known_what_has_to_happen() -> None:
+    own = asked(Text("/etc/first"), Says((CHANGE,)))
+    before = own.plan(), own.outcome(), own.remark()
+    own.settle()
+    assert (own.plan(), own.outcome(), own.remark()) == before
+    assert own.next(own.resources[0]) is own.plan().changes[0]
+    with pytest.raises(SessionError, match="not asked"):
+        _ = own.answers
+
+
+def test_what_cannot_be_told_is_not_let_go() -> None:
+    own = session(Text("/etc/first"))
+    own.probe()
+    own.hear(printed({("0", "unknown"): b"it is too long"}, own._token))
+    own.settle()
+    assert own.answers is not None
