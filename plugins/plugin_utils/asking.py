@@ -51,7 +51,7 @@ def run(*command: str, limit: int = 10) -> Request:
     return Request("run", (str(limit), *command))
 
 
-def greet(port: int, limit: int = 3) -> Request:
+def greet(port: int, limit: int = 6) -> Request:
     """The first bytes that a TCP server on 127.0.0.1 sends by itself within `limit` seconds."""
     return Request("greet", (str(limit), str(port)))
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
-from tests.simulated_mac import Lab, SimulatedMac
+from tests.simulated_mac import SimulatedMac
 
-from .harness import Ansible, FrontEnd, Pyinfra, Run, read_run, writes_since
+from .harness import Ansible, FrontEnd, Pyinfra, read_run, writes_since
 from .parity import Alike, End, end
 
 LABEL = "org.builderfleet.linux-builder"
@@ -137,67 +135,29 @@ def wait_until(mac: SimulatedMac, condition: str) -> None:
     mac.run(f"i=0; until {condition}; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.2; done", timeout=90)
 
 
-MACS = 7  # as many at a time; a front end takes seconds to start, whether for one of them or for all
-
-
-@dataclass
-class Story:
-    """What came of one drift through one front end; the other looked afterwards."""
-
-    dry: Run
-    dry_writes: list[str]
-    run: Run
-    again: Run
-    end: End
-
-
-@pytest.fixture(scope="module")
-def fleet(lab: Lab, pyinfra: Pyinfra, converged_disk: str) -> Iterator[list[SimulatedMac]]:
-    """Macs with a working builder, each for another drift at a time."""
-    macs = lab.start_many(MACS, "drift")
-    with ThreadPoolExecutor(MACS) as pool:
-        list(pool.map(lambda mac: mac.restore(converged_disk), macs))
-    run = pyinfra.run(*macs)
-    assert run.code == 0, run.output
-    yield macs
-    for mac in macs:
-        mac.stop()
-
-
-@pytest.fixture(scope="module")
-def stories(fleet: list[SimulatedMac], pyinfra: Pyinfra, ansible: Ansible) -> Mapping[str, list[Story]]:
-    """By the name of the drift: its story through each front end."""
-    told: dict[str, list[Story]] = {drift.name: [] for drift in DRIFTS}
-    for first in range(0, len(DRIFTS), MACS):
-        drifted = list(zip(DRIFTS[first : first + MACS], fleet, strict=False))
-        macs = [mac for _drift, mac in drifted]
-        for door, other in ((pyinfra, ansible), (ansible, pyinfra)):
-            for drift, mac in drifted:
-                mac.run(drift.script)
-                if "bootout" in drift.script:
-                    wait_until(mac, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
-            marks = [mac.mark() for mac in macs]
-            dry = door.run(*macs, dry=True)
-            dry_writes = [writes_since(mac, mark) for mac, mark in zip(macs, marks, strict=True)]
-            run = door.run(*macs)
-            again = other.run(*macs)
-            for (drift, mac), written in zip(drifted, dry_writes, strict=True):
-                of = (each.of(mac.name) for each in (dry, run, again))
-                told[drift.name].append(Story(next(of), written, mended := next(of), next(of), end(mended, mac)))
-    return told
-
-
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.name.replace(" ", "-"))
-def test_drift_is_shown_put_right_and_gone(drift: Drift, stories: Mapping[str, list[Story]]) -> None:
-    for story in stories[drift.name]:
-        assert (story.dry.outcome, story.dry.code) == ("would change", 2), story.dry.output
-        assert set(story.dry.changes) == {*drift.changes, BUILD}, story.dry.output
-        assert story.dry_writes == []
-        assert (story.run.outcome, story.run.code) == ("changed", 0), story.run.output
-        assert {*story.run.changes, WAIT} == {*drift.changes, BUILD, WAIT}, story.run.output
-        assert (story.again.outcome, story.again.code) == ("converged", 0), story.again.output
-    through_pyinfra, through_ansible = stories[drift.name]
-    assert through_pyinfra.end == through_ansible.end
+def test_drift_is_shown_put_right_and_gone(
+    drift: Drift, converged: SimulatedMac, pyinfra: Pyinfra, ansible: Ansible
+) -> None:
+    ends: list[End] = []
+    for door, other in ((pyinfra, ansible), (ansible, pyinfra)):
+        converged.run(drift.script)
+        if "bootout" in drift.script:
+            wait_until(converged, f"! launchctl print system/{LABEL} >/dev/null 2>&1")
+        mark = converged.mark()
+        dry = door.run(converged, dry=True)
+        assert (dry.outcome, dry.code) == ("would change", 2), dry.output
+        assert set(dry.changes) == {*drift.changes, BUILD}, dry.output
+        assert writes_since(converged, mark) == []
+
+        run = door.run(converged)
+        assert (run.outcome, run.code) == ("changed", 0), run.output
+        assert {*run.changes, WAIT} == {*drift.changes, BUILD, WAIT}, run.output
+
+        again = other.run(converged)
+        assert (again.outcome, again.code) == ("converged", 0), again.output
+        ends.append(end(run, converged))
+    assert ends[0] == ends[1]
 
 
 def test_somebody_elses_secret_is_in_nothing_that_is_printed(
@@ -222,6 +182,7 @@ def test_somebody_elses_secret_is_in_nothing_that_is_printed(
         assert (run.outcome, run.code) == ("needs a person", 4), run.output
         assert f"{path}, line 4, `access-tokens …`" in run.output
         alike("a line that Nix does not read", run.changes)
+    assert door.run(converged).code == 0
 
 
 PROXY = "Host *\\n  ProxyCommand /usr/bin/false\\n"
@@ -284,11 +245,6 @@ EVERYTHING = (
     "start script edited",
     "VM disk deleted",
 )
-
-
-@pytest.fixture
-def converged(fleet: list[SimulatedMac]) -> SimulatedMac:
-    return fleet[0]
 
 
 def test_all_at_once(converged: SimulatedMac, door: FrontEnd, alike: Alike) -> None:

@@ -98,6 +98,10 @@ def _cause(ending: Ending) -> str:
     return f"{ending.cause} ({ending.who} says: {ending.text})"
 
 
+KEPT_OUT = ("Not allowed at this time", "Exceeded MaxStartups")
+"""What sshd says instead of its greeting: for PerSourcePenalties (seen in OpenSSH 9.8 to 10.6), and for MaxStartups."""
+
+
 def port(examination: Examination) -> Finding:
     """Whether it is our VM that listens on the port, and its guest that answers: QEMU accepts before its guest does."""
     answers, builder = examination.answers, examination.builder
@@ -108,6 +112,10 @@ def port(examination: Examination) -> Finding:
     greeting = answers[Greeting(number)].decode("utf-8", "replace").strip()
     if greeting.startswith("SSH-"):
         return fine("port", f"{number} answers: {greeting}")
+    if greeting in KEPT_OUT:
+        return fine(
+            "port", f"{number} answers: {greeting!r}, sshd's word for a while after connections without a login"
+        )
     if greeting:
         return broken(
             "port",

@@ -30,6 +30,8 @@ _ENVIRONMENT = (
 )
 _AS_DAEMON = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/root $E"
 
+_BARE = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty NIX_CONF_DIR=/var/empty NIX_USER_CONF_FILES="
+
 # What is asked in any case. All settings would be others' secrets too, such as access-tokens: those never leave the Mac.
 SETTINGS = (
     "allowed-users",
@@ -181,8 +183,7 @@ class NixVersion:
         return "the version of Nix"
 
     def requests(self) -> tuple[Request, ...]:
-        bare = "PATH=/usr/bin:/bin HOME=/var/empty NIX_CONF_DIR=/var/empty NIX_USER_CONF_FILES="
-        ask = f'{FIND}; exec /usr/bin/env -i {bare} "$N/nix" --version'
+        ask = f'{FIND}; exec {_BARE} "$N/nix" --version'
         return (run("/bin/sh", "-c", ask, limit=20),)
 
     def answer(self, replies: Replies) -> str:
@@ -198,11 +199,12 @@ class DaemonReply:
     error: str = ""
 
 
-# With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does.
+# With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does. Without configuration,
+# as the version is asked: a line that the client does not read says nothing about the daemon.
 ASK_DAEMON = (
     "/bin/sh",
     "-c",
-    f'{FIND}; exec "$N/nix-store" --store daemon --check-validity --print-invalid /nix/store/{"0" * 32}-x',
+    f'{FIND}; exec {_BARE} "$N/nix-store" --store daemon --check-validity --print-invalid /nix/store/{"0" * 32}-x',
 )
 """A command that succeeds when the Nix daemon answers."""
 
