@@ -14,6 +14,7 @@ from builderfleet.plugin_utils.asking import Unknown
 from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
 from builderfleet.plugin_utils.checks.guest import MAC_SPACE, NO_FETCHES, NOT_REACHED, NoFetch, no_fetch
 from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
+from builderfleet.plugin_utils.checks.vm import KEPT_OUT
 from builderfleet.plugin_utils.endings import STARTS
 from builderfleet.plugin_utils.finding import Finding, State, rendered
 from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
@@ -405,6 +406,13 @@ def test_a_healthy_mac_has_nothing() -> None:
     assert [step.summary for step in Case("", BUILD, HEALTHY).steps()] == [
         "prove it with a Linux build for aarch64-linux"
     ]
+
+
+@pytest.mark.parametrize("said", KEPT_OUT)
+def test_an_sshd_that_keeps_us_out_for_a_while_is_one(said: str) -> None:
+    found = {each.check: each for each in of(DOCTOR, HEALTHY | {Greeting(31422): f"{said}\r\n".encode()})}
+    assert (found["port"].state, found["job"].state) == (State.FINE, State.FINE)
+    assert said in found["port"].cause
 
 
 @pytest.mark.parametrize("sick", SICK, ids=str)
