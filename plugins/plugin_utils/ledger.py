@@ -98,7 +98,7 @@ def directories(answers: Answers) -> str:
 
     /var/lib is not on a stock Mac.
     """
-    parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers) else ""
+    parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers, ledger(answers).made) else ""
     return parent + f"directory 0755 0 0 {STATE_DIRECTORY}\ndirectory 0700 0 0 {BACKUPS}\n"
 
 
@@ -107,14 +107,14 @@ def prepared(answers: Answers) -> str:
     return written(answers, ledger(answers)) if answers[PARENT].absent else directories(answers)
 
 
-def _made(answers: Answers) -> tuple[str, ...]:
-    made = ledger(answers).made
+def _made(answers: Answers, made: tuple[str, ...]) -> tuple[str, ...]:
+    """What we made, with the directory above the state directory where that is being made now."""
     return (*made, PARENT.path) if answers[PARENT].absent and PARENT.path not in made else made
 
 
 def written(answers: Answers, new: Ledger) -> str:
     """The script that writes the ledger."""
-    data = replace(new, made=tuple(dict.fromkeys((*new.made, *_made(answers))))).dump()
+    data = replace(new, made=_made(answers, new.made)).dump()
     return directories(answers) + replaced(LEDGER.path, answers[LEDGER], data, mode=0o600)
 
 

@@ -315,7 +315,8 @@ def test_remove_asks_first(converged: SimulatedMac, ansible: Ansible) -> None:
     done = ansible.execute(ansible.playbook("remove", "-e", "confirm=remove"))
     assert (done.outcome, done.code) == ("changed", 0), done.output
     assert set(done.changes) == set(shown.changes)
-    assert not converged.exists("/var/lib/builderfleet") and converged.exists("/nix/nix-installer")
+    assert not converged.exists("/var/lib/builderfleet"), converged.run("cat /var/lib/builderfleet/ledger.json").stdout
+    assert converged.exists("/nix/nix-installer")
 
 
 # --- an installed collection ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 
@@ -14,7 +15,7 @@ from builderfleet.plugin_utils.questions.file import NOTHING, Found
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
 from builderfleet.plugin_utils.resources.ssh_keypair import SshKeypair
 
-from tests.unit.answers import FIFO, OTHER_PUBLIC, PRIVATE, PUBLIC, Case, Person, directory, file, link, pair
+from tests.unit.answers import FIFO, OTHER_PUBLIC, PRIVATE, PUBLIC, Case, Person, carried, directory, file, link, pair
 from tests.unit.sandbox import Sandbox
 
 KEY = "/etc/nix/builderfleet_ed25519"
@@ -111,6 +112,11 @@ def test_a_pair_is_made(sandbox: Sandbox) -> None:
     modes = {name: stat.S_IMODE((sandbox / name).stat().st_mode) for name in (KEY, f"{KEY}.pub")}
     assert modes == {KEY: 0o600, f"{KEY}.pub": 0o644}
     assert sandbox.files("/etc/nix").keys() == {KEY, f"{KEY}.pub"}
+
+
+def test_a_pair_that_is_gone_is_forgotten() -> None:
+    (change,) = next(case for case in CASES if case.name == "another path, made here").changes()
+    assert TOKENS.path not in json.loads(carried(change.script)[LEDGER.path])["made"]
 
 
 def test_a_run_that_was_cut_off_is_no_hindrance(sandbox: Sandbox) -> None:
