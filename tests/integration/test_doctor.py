@@ -144,10 +144,12 @@ def test_a_build_that_fails_needs_a_person_and_is_told_once(converged: Simulated
 
 
 def test_linux_on_the_mac_itself_is_found(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
-    converged.run(f"cp -p {CUSTOM} {CUSTOM}.kept; echo 'extra-platforms = aarch64-linux x86_64-darwin' >> {CUSTOM}")
+    again = "launchctl kickstart -k system/org.nixos.nix-daemon"
+    line = "extra-platforms = aarch64-linux x86_64-darwin"
+    converged.run(f"cp -p {CUSTOM} {CUSTOM}.kept; echo '{line}' >> {CUSTOM}; {again}")
     found = doctor(pyinfra, converged, build=False)
     dry = pyinfra.run(converged, dry=True)
-    converged.run(f"mv {CUSTOM}.kept {CUSTOM}")
+    converged.run(f"mv {CUSTOM}.kept {CUSTOM}; {again}")
     assert found.wrong == ["machine"] and "extra-platforms has aarch64-linux" in found.causes["machine"], (
         found.run.output
     )
