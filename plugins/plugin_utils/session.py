@@ -248,7 +248,7 @@ class Session:
             blocked = [each for each in self.steps(resource) if isinstance(each, Blocked)]
             reboot = all(each.reboot for each in blocked)
             raise SessionError(
-                "\n".join(f"{each.summary}. {each.remedy}" for each in blocked),
+                "\n".join(dict.fromkeys(f"{each.summary}. {each.remedy}" for each in blocked)),
                 Outcome.REBOOT_NEEDED if reboot else Outcome.NEEDS_PERSON,
             )
         if step is not None and [change.summary for change in self.made].count(step.summary) > 1:
@@ -281,9 +281,8 @@ class Session:
             return str(error)
         if all(isinstance(step, Change) and step.proof for step in steps):  # nothing else says that it was not done
             return "\n".join(f"would {step.summary}" for step in steps)
-        return "\n".join(
-            step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
-        )
+        lines = (step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps)
+        return "\n".join(dict.fromkeys(lines))  # what stands in the way of several is said once
 
     def _shown_made(self, change: Change) -> str:
         evidence = change.evidence(self.answers) if change.evidence else ""
