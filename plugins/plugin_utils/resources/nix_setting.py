@@ -44,6 +44,7 @@ done
 rm -f "$folder/NAME"
 cp "$new" "$folder/NAME"
 {FIND}
+[ -x "$N/nix" ] || fail "this Mac has no Nix that could read the new configuration: $N/nix is not there"
 read_by_nix=
 for words in 'config show' show-config; do
   # shellcheck disable=SC2086
@@ -156,7 +157,7 @@ class NixSetting:
         former = {self.setting: nix_conf.written_value(now, self.setting)}
         return Change(
             f"set {self.setting} in {file.path}",
-            due + edited(answers, file, data, check=check, former=former) + RESTART_DAEMON,
+            edited(answers, file, data, check=check, between=due, former=former) + RESTART_DAEMON,
             (diff(file.path, found, found.with_content(data)),),
             limit=300,
         )
