@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import shell
+from . import nix_errors, shell
 from .asking import Answers, Probe, Unknown, probe_of
 from .masked import masked
 from .outcome import Outcome
@@ -305,7 +305,7 @@ class Session:
 
 def _last_lines(text: str, count: int = 12) -> str:
     """The end of what a Mac said: masked as a whole, without colours, and what it says over and over is said once."""
-    lines = (line.strip() for line in masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
+    lines = nix_errors.once(masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
     return "\n".join([line for line, _same in itertools.groupby(filter(None, lines))][-count:])
 
 
