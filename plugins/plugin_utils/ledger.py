@@ -124,10 +124,11 @@ def edited(
     data: bytes,
     *,
     check: str = "",
+    between: str = "",
     former: Mapping[str, str | None],
     readable: bool = False,
 ) -> str:
-    """The script that edits a foreign file, remembering first what it was.
+    """The script that edits a foreign file, remembering first what it was: once nothing refuses the new one any more.
 
     `former` names our parts of the file, each with what it replaces (a setting's value) or None; what the ledger
     already remembers of them stays.
@@ -149,7 +150,8 @@ def edited(
     remember = written(answers, replace(book, files={**book.files, file.path: entry}))
     mode, uid, gid = (found.mode, found.uid, found.gid) if not found.absent else (0o644, 0, 0)
     mode |= 0o444 if readable else 0
-    return backup + remember + replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check)
+    between = between + backup + remember
+    return replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check, between=between)
 
 
 def _first_seen(file: File, found: Found) -> Entry:
@@ -260,7 +262,7 @@ class WholeFile:
         keep = directories(answers) + replaced(f"{BACKUPS}/{entry.backup}", ANYTHING, found.content or b"", mode=0o600)
         keep += written(answers, replace(book, files={**book.files, self.file.path: entry}))
         summary = f"{title} in place of somebody else's {self.file.path}, which is kept"
-        yield from own_file(summary, self.file.path, found, data, check=check, before=before + keep)
+        yield from own_file(summary, self.file.path, found, data, check=check, before=before, between=keep)
 
     def gone(self, title: str, answers: Answers) -> Iterator[Step]:
         """The change that takes it away, and puts back what stood there before us."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import shell
+from . import nix_errors, shell
 from .asking import Answers, Probe, Unknown, probe_of
 from .masked import masked
 from .outcome import Outcome
@@ -259,7 +259,7 @@ class Session:
             blocked = [each for each in self.steps(resource) if isinstance(each, Blocked)]
             reboot = all(each.reboot for each in blocked)
             raise SessionError(
-                "\n".join(f"{each.summary}. {each.remedy}" for each in blocked),
+                "\n".join(dict.fromkeys(f"{each.summary}. {each.remedy}" for each in blocked)),
                 Outcome.REBOOT_NEEDED if reboot else Outcome.NEEDS_PERSON,
             )
         if step is not None and [change.summary for change in self.made].count(step.summary) > 1:
@@ -292,9 +292,8 @@ class Session:
             return str(error)
         if all(isinstance(step, Change) and step.proof for step in steps):  # nothing else says that it was not done
             return "\n".join(f"would {step.summary}" for step in steps)
-        return "\n".join(
-            step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
-        )
+        lines = (step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps)
+        return "\n".join(dict.fromkeys(lines))  # what stands in the way of several is said once
 
     def _shown_made(self, change: Change) -> str:
         evidence = change.evidence(self.answers) if change.evidence else ""
@@ -317,7 +316,7 @@ class Session:
 
 def _last_lines(text: str, count: int = 12) -> str:
     """The end of what a Mac said: masked as a whole, without colours, and what it says over and over is said once."""
-    lines = (line.strip() for line in masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
+    lines = nix_errors.once(masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
     return "\n".join([line for line, _same in itertools.groupby(filter(None, lines))][-count:])
 
 

@@ -79,6 +79,15 @@ files() {
     my $staged = "$directory/.$name.builderfleet-new";
     sub flush { my ($file) = @_;
       require IO::Handle; $file->flush; $^O eq "darwin" and fcntl($file, 51, 0); $file->sync or die "cannot flush: $!\n" }
+    # A flag of the file system stops root as well. Linux, where the tests run, has no such flags in its ls.
+    sub refuse_immutable { for my $each (@_) {
+      next unless -e $each || -l $each;
+      open(my $ls, "-|", "/bin/sh", "-c", "exec /bin/ls -ldnO \"\$1\" 2>/dev/null", "sh", $each) or next;
+      my $flags = (split " ", scalar(<$ls>) // "")[4] // ""; my @set = $flags =~ /\b([us](?:chg|appnd))\b/g or next;
+      my $off = join ",", map { "no$_" } @set;
+      print STDERR "$each is immutable (" . join(", ", @set) . "): not even root may change it. Find out who locked it;" .
+        " `sudo chflags $off $each` on that Mac unlocks it. Then run again\n";
+      exit 78 } }
     sub flush_directory { open(my $entries, "<", $directory) or return; require IO::Handle; $entries->sync }
     my $now = "absent";
     if (-l $path) { $now = "link" }
@@ -86,6 +95,7 @@ files() {
     elsif (-e $path) { $now = Digest::SHA->new(256)->addfile($path, "b")->hexdigest }
     if ($seen ne "any" && $now ne $seen) {
       print STDERR "$path has changed since it was looked at: it was $seen, it is $now; run again\n"; exit 76 }
+    refuse_immutable($path, $directory) if $verb ne "commit";
     if ($verb eq "stage") {
       my $data = "";
       if (defined $from) { open(my $source, "<", $from) or die "cannot read $from: $!\n"; binmode $source; local $/;
@@ -99,7 +109,7 @@ files() {
       chmod(oct $mode, $file) or die "cannot set the mode of $staged: $!\n";
       flush($file); close($file) or die "cannot write $staged: $!\n";
     } elsif ($verb eq "commit") {
-      rename($staged, $path) or die "cannot replace $path: $!\n"; flush_directory();
+      if (!rename($staged, $path)) { my $why = "$!"; unlink $staged; die "cannot replace $path: $why\n" } flush_directory();
     } elsif ($verb eq "discard") {
       unlink $staged; if (-e $path || -l $path) { unlink($path) or die "cannot remove $path: $!\n" } flush_directory();
     }' "$@"
@@ -107,6 +117,9 @@ files() {
 stage() { files stage "$@"; }
 commit() { files commit "$@"; }
 discard() { files discard "$@"; }
+
+# unless_zero STATUS PATH: ends the script with a check's status; what it refused is taken away
+unless_zero() { if [ "$1" -ne 0 ]; then rm -f "$(staged "$2")"; exit "$1"; fi; }
 
 # fresh_folder: makes $folder, a private one, which goes when the script ends
 fresh_folder() { folder=FOLDER; rm -rf "$folder"; mkdir -m 0700 "$folder"; }
@@ -225,6 +238,8 @@ def guarded(script: str, *, run: str, who: str, what: str, slow: bool = False) -
         f"set +e\n(\nset -e\n{script.strip()}\n)\nstatus=$?\n"
         'kill "$listening" 2>/dev/null\n'
         f"rm -rf {FOLDER}\n"
+        # One that failed has nothing left to do here; one that found its plan stale goes on.
+        f'if [ "$status" -ne 0 ] && [ "$status" -ne {STALE} ]; then\n{released(run)}fi\n'
         '[ "$status" -eq 0 ] || exit "$status"\n'
         # Kept for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
         f"lease {words} 0 {LEASE} {quote(what)}\n"

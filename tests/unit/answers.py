@@ -40,6 +40,7 @@ from builderfleet.plugin_utils.questions.nix import (
     NixVersion,
 )
 from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
+from builderfleet.plugin_utils.questions.store_volume import StoreVolume
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import RootNames, StateNames
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
@@ -162,6 +163,7 @@ _STOCK: Mapping[type[Any], Any] = {
     NixVersion: "",
     Pointed: None,
     RootNames: (),
+    StoreVolume: None,
     StateNames: frozenset(),
     Attribute: "",
     Certificates: Bundle(None, copied=False),

@@ -24,7 +24,7 @@ from builderfleet.plugin_utils.ledger import (
 )
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found
 from builderfleet.plugin_utils.resource import Change, Step
-from builderfleet.plugin_utils.shell import STATE_DIRECTORY
+from builderfleet.plugin_utils.shell import LIBRARY, STATE_DIRECTORY
 
 from tests.unit.answers import FIFO, carried, directory, file, link
 from tests.unit.real_files import RealFiles
@@ -394,3 +394,12 @@ def test_what_somebody_wrote_over_ours_stays(dash_sandbox: Sandbox) -> None:
     assert "somebody else has written since" in forgotten.summary
     mac.do(forgotten.script if isinstance(forgotten, Change) else "false")
     assert where.read_bytes() == b"theirs again\n"
+
+
+def test_what_is_refused_is_not_remembered(mac: Mac) -> None:
+    mac.path.write_bytes(ORIGINAL)
+    script = edited(mac.answers(), FOREIGN, ORIGINAL + OURS, check="fail refused", former={PART: None})
+    before = {**mac.sandbox.files("/etc"), **mac.sandbox.files("/var")}
+    ran = mac.sandbox.run(f"set -eu\n{LIBRARY}\n{script}")
+    assert (ran.returncode, ran.stderr) == (1, "refused\n")
+    assert {**mac.sandbox.files("/etc"), **mac.sandbox.files("/var")} == before

@@ -54,7 +54,7 @@ MAC = {
     "-productVersion": ran("15.5\n"),
     "hw": ran(SYSCTL, 1),
     "-u": ran("0\n"),
-    "-c": ran("S"),
+    "-c": ran("SQLite format 3\0"),
     "-m": ran("arm64\n"),
 }
 
@@ -80,8 +80,18 @@ def test_an_intel_mac_has_fewer_oids() -> None:
     assert (intel.apple_silicon, intel.translated, intel.linux_system) == (False, False, "x86_64-linux")
 
 
-def test_full_disk_access_shows_in_what_root_can_read() -> None:
-    assert not mac(privacy=ran("", 1, "head: Operation not permitted\n")).full_disk_access
+@pytest.mark.parametrize(
+    ("privacy", "access"),
+    [
+        (ran("SQLite format 3\0"), True),
+        (ran("", 1, "head: /Library/Application Support/com.apple.TCC/TCC.db: Operation not permitted\n"), False),
+        (ran(""), None),
+        (ran("no database, ..."), None),
+        (ran("", 1, "head: /Library/Application Support/com.apple.TCC/TCC.db: No such file or directory\n"), None),
+    ],
+)
+def test_full_disk_access_shows_in_what_root_reads_of_the_privacy_database(privacy: Reply, access: bool | None) -> None:
+    assert mac(privacy=privacy).full_disk_access is access
 
 
 def test_what_is_no_mac_is_known_by_its_kernel_alone() -> None:

@@ -219,7 +219,7 @@ SICK = [
         f"{ROLLOUT} install Nix",
         NIX_SIDE,
     ),
-    Sick("Nix does not run", "nix", {NixVersion(): ""}, "nix does not run", "store's volume is mounted", NIX_SIDE),
+    Sick("Nix does not run", "nix", {NixVersion(): ""}, "could not be told", "did not come along", NIX_SIDE),
     Sick(
         "a configuration that is not read",
         "nix",

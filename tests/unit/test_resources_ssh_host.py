@@ -108,7 +108,7 @@ def test_the_block_is_checked_by_ssh_before_it_is_installed() -> None:
 def test_the_system_file_is_remembered_before_it_is_edited() -> None:
     script = only("system file lost its include").script
     backup = f"/var/lib/builderfleet/backups/ssh_config.{hashed(FORMER)[:16]}"
-    order = [f"commit {backup}", f"commit {LEDGER.path}", '/usr/bin/ssh -G -F "$new"', f"commit {SSH_CONFIG.path}"]
+    order = ['/usr/bin/ssh -G -F "$new"', f"commit {backup}", f"commit {LEDGER.path}", f"commit {SSH_CONFIG.path}"]
     assert sorted(order, key=script.index) == order
 
 

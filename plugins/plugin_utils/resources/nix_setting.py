@@ -17,8 +17,9 @@ from ..files import diff, in_the_way
 from ..formats import nix_conf
 from ..ledger import LEDGER, PARENT, directories, edited, ledger, taken_back
 from ..masked import beginning
+from ..nix_versions import too_old
 from ..questions.file import File, Found, Kind, Metadata
-from ..questions.nix import ASK_DAEMON, DAEMONS, FIND, Configuration, NixConfiguration, NixSources, Source
+from ..questions.nix import ASK_DAEMON, DAEMONS, FIND, Configuration, NixConfiguration, NixSources, NixVersion, Source
 from ..readers import reads, setting_name, setting_value
 from ..resource import Blocked, Change, Step
 from ..shell import STATE_DIRECTORY, quote
@@ -43,6 +44,7 @@ done
 rm -f "$folder/NAME"
 cp "$new" "$folder/NAME"
 {FIND}
+[ -x "$N/nix" ] || fail "this Mac has no Nix that could read the new configuration: $N/nix is not there"
 read_by_nix=
 for words in 'config show' show-config; do
   # shellcheck disable=SC2086
@@ -97,7 +99,7 @@ class NixSetting:
         return f"Nix setting {self.setting}"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (NIX_CONF, CUSTOM_CONF, self._question, NixSources(), RESTART_DUE, LEDGER, PARENT)
+        yield from (NIX_CONF, CUSTOM_CONF, self._question, NixVersion(), NixSources(), RESTART_DUE, LEDGER, PARENT)
 
     @property
     def _base(self) -> str:
@@ -120,6 +122,10 @@ class NixSetting:
         configuration = answers[self._question]
         wanted = " ".join(self.value.split())
         if self._in_effect(configuration, wanted):
+            return
+        old = too_old(answers[NixVersion()])
+        if old is not None:
+            yield old
             return
         file = self._file(answers)
         found = answers[file]
@@ -151,7 +157,7 @@ class NixSetting:
         former = {self.setting: nix_conf.written_value(now, self.setting)}
         return Change(
             f"set {self.setting} in {file.path}",
-            due + edited(answers, file, data, check=check, former=former) + RESTART_DAEMON,
+            edited(answers, file, data, check=check, between=due, former=former) + RESTART_DAEMON,
             (diff(file.path, found, found.with_content(data)),),
             limit=300,
         )
