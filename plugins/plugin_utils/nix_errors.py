@@ -57,3 +57,30 @@ def once(lines: Iterable[str]) -> list[str]:
             said.append(line)
     own = [line for line in said if not _FOLLOWS.search(line)]
     return own if any("error: " in line for line in own) else said
+
+
+_REFUSED = re.compile(r"error: unable to download 'https?://(?:[^/'@]*@)?([^/':]+)[^']*': HTTP error (401|403|407)\b")
+_FORGES = ("github.com", "githubusercontent.com", "gitlab.com")
+
+REFUSED = {
+    "2.8.0": "error: unable to download 'https://HOST/x.tar.gz': HTTP error 403 ('Forbidden')",
+    "2.26.3": "error: Failed to open archive (Source threw exception: error: unable to download 'https://HOST/x': HTTP error 403",
+    "2.34.8": "error: Failed to open archive (Source threw exception: error: unable to download 'https://HOST/x': HTTP error 403",
+}
+"""How each says that a download is refused. Of a cache it only warns, and goes on without it."""
+
+
+def refused(said: str) -> str:
+    """What it means that a download was refused, which is told by who refused it; empty where none was."""
+    found = _REFUSED.search(said)
+    if found is None:
+        return ""
+    host, status = found[1], found[2]
+    if status == "407":
+        return f"The proxy on the way to {host} wants a login (HTTP 407)."
+    if any(host == each or host.endswith(f".{each}") for each in _FORGES):
+        return (
+            f"It is {host} that refuses (HTTP {status}), and no binary cache. A token in Nix's access-tokens or netrc-file may"
+            " be refused there even for what is public: renew it, or take it out. Without one: wait an hour, it limits requests."
+        )
+    return f"It is {host} that refuses (HTTP {status}): what it wants a login for needs a line in Nix's netrc-file."

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from builderfleet.plugin_utils.nix_errors import SEEN, once
+from builderfleet.plugin_utils.nix_errors import REFUSED, SEEN, once, refused
 from builderfleet.plugin_utils.session import _error, _last_lines
 
 CAUSES = {
@@ -32,3 +32,26 @@ def test_a_builder_of_another_system_is_the_cause() -> None:
 def test_what_is_all_that_is_said_stays() -> None:
     only = "error: 1 dependencies of derivation '/nix/store/2-b.drv' failed to build"
     assert once([only, "  ", "/nix/store/x"]) == [only, "", "/nix/store/x"]
+
+
+@pytest.mark.parametrize("version", REFUSED)
+@pytest.mark.parametrize(
+    ("host", "means"),
+    [
+        (
+            "api.github.com",
+            "It is api.github.com that refuses (HTTP 403), and no binary cache. A token in Nix's access-tokens",
+        ),
+        (
+            "cache.example",
+            "It is cache.example that refuses (HTTP 403): what it wants a login for needs a line in Nix's netrc",
+        ),
+        ("notgithub.com", "It is notgithub.com that refuses (HTTP 403): what it wants a login for"),
+    ],
+)
+def test_who_refuses_a_download_tells_what_it_means(version: str, host: str, means: str) -> None:
+    assert refused(f"x\n{REFUSED[version].replace('HOST', host)}").startswith(means)
+
+
+def test_a_cache_that_is_only_warned_of_is_no_cause() -> None:
+    assert refused("warning: unable to download 'https://cache.example/nix-cache-info': HTTP error 403") == ""

@@ -340,8 +340,7 @@ wait "$vm"
             " \"$N/nix-build\" --no-out-link --option extra-experimental-features 'nix-command flakes'"
             ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
             f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"
-            " the binary cache: pin one that is. HTTP 401 or 403 of github.com is none of a cache's: a token in access-tokens"
-            ' is refused there, even for what is public; renew it, or take it out"\n'
+            ' the binary cache: pin one that is"\n'
             '[ -x "$program/bin/run-nixos-vm" ] ||'
             ' fail "$program has no bin/run-nixos-vm: this nixpkgs is not one that builderfleet knows"\n'
             f"mkdir -p {ROOTS}\n"
