@@ -77,6 +77,8 @@ CASES = [
     Case("a file is newer, and the setting is as it should be", AFTER,
          GOOD | changed("/etc/nix/nix.conf", NOW - 500) | SET,
          (f"restart {UPSTREAM}, which was started before /etc/nix/nix.conf was changed last",)),
+    Case("a file is newer, and Nix does not read it", DAEMON,
+         GOOD | changed("/etc/nix/nix.conf", NOW - 500) | {NixConfiguration(): nix("syntax error")}),
     Case("files are older", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 1001)),
     Case("a file of the same moment", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 999)),
     Case("a file of a time to come", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW + 500)),

@@ -121,7 +121,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 
 # What GNU's or Linux's tools have and macOS's do not, and what bash has and POSIX does not.
 FOREIGN = {
-    "GNU options": r"\b(sed .*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]\w*|xargs .*-[rd]|"
+    "GNU options": r"\b(sed [^;\n]*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]\w*|xargs .*-[rd]|"
     r"(head|tail) -[nc] ?-|(mv|cp|ln) (.* )?-[a-zA-Z]*[TtrD]|install (.* )?-D|find .*-(printf|readable)|sort .*-[a-zA-Z]*V|"
     r"touch .*-d|du .*-b)\b",
     "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|"

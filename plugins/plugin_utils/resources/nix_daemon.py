@@ -17,7 +17,7 @@ from ..login_items import is_off, remedy
 from ..questions.clock import Clock
 from ..questions.launchd import LaunchdJob
 from ..questions.login_items import LoginItemsOff
-from ..questions.nix import DAEMONS, NixDaemonReply, NixDaemonStart, NixSources, NixVersion, Source
+from ..questions.nix import DAEMONS, NixConfiguration, NixDaemonReply, NixDaemonStart, NixSources, NixVersion, Source
 from ..resource import INTERNAL, Blocked, Change, Step
 from .nix_installation import plist_of
 from .nix_setting import ANSWERS, NIX_CONF, RESTART_DAEMON, RESTART_DUE, NixSetting
@@ -61,6 +61,7 @@ class NixDaemon:
             NixDaemonReply(),
             NixDaemonStart(),
             NixSources(),
+            NixConfiguration(),
             LoginItemsOff(),
             Clock(),
             RESTART_DUE,
@@ -96,6 +97,8 @@ class NixDaemon:
             yield Change(f"restart {label}, which does not answer", RESTART_DAEMON, limit=180)
         elif loaded.disabled:
             yield Change(f"enable {label} for the next boot", f"/bin/launchctl enable system/{label}\n")
+        elif answers[NixConfiguration()].error:
+            return  # with a line that Nix does not read, a daemon that runs on is the better one
         elif (newer := changed_since(answers, label)) is not None and not self._is_restarted(answers):
             yield Change(
                 f"restart {label}, which was started before {newer.file} was changed last", RESTART_DAEMON, limit=180
