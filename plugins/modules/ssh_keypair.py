@@ -11,6 +11,7 @@ short_description: Has an SSH key pair on a Mac
 version_added: 0.1.0
 description:
   - Has an ed25519 key pair that is made on the Mac, is root's alone, and never leaves it.
+  - A pair of another type that is there and can be used is kept. What somebody else made is neither replaced nor removed.
 author:
   - builderfleet contributors (@builderfleet)
 extends_documentation_fragment:
