@@ -51,8 +51,9 @@ def until(true: Callable[[], object], seconds: float = 15) -> None:
 
 GNU = (
     "sed -i s/a/b/ /tmp/f", "sed 's/a\\+/b/' /etc/hosts", "stat -c %a /etc/hosts", "date -d now", "grep -P a /etc/hosts",
-    "base64 -w0 /etc/hosts", "cp --parents /etc/hosts /tmp", "cp -t /tmp /etc/hosts", "ln -T /etc/hosts /tmp/l", "mktemp -p /tmp",
-    "mktemp --tmpdir", "xargs -r echo", "head -n -1 /etc/hosts", "find -name x", "find /tmp -printf %p", "ls /tmp -l",
+    "base64 -w0 /etc/hosts", "cp --parents /etc/hosts /tmp", "cp -t /tmp /etc/hosts", "ln -T /etc/hosts /tmp/l",
+    "env --chdir=/ true", "env --ignore-environment true",
+    "mktemp --tmpdir", "head -n -1 /etc/hosts", "find -name x", "find /tmp -printf %p", "ls /tmp -l",
     "rm --force /tmp/x", "sort --unique /etc/hosts", "sleep 1s", "install -D a b", "readlink -e /tmp", "ps --forest",
     "touch -d now /tmp/x", "tail --lines=1 /etc/hosts", "mkdir --parents /tmp/x", "chmod --reference=/tmp /etc",
 )  # fmt: skip

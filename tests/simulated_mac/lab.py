@@ -46,7 +46,7 @@ _PROGRAMS = {
     "perl": ("perl", "shasum"),
     "curl": ("curl",),
     "lsof": ("lsof",),
-    "mawk": ("mawk",),
+    "original-awk": ("original-awk",),
     "nix-bin": ("nix", "nix-daemon"),
     "python3": ("python3",),
 }

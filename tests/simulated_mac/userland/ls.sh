@@ -37,4 +37,6 @@ while [ "$number" -gt 0 ]; do
   esac
 done
 if [ -n "$whole_time" ]; then set -- --time-style='+%b %e %H:%M:%S %Y' "$@"; fi
-exec "$hidden/bin/ls" "$@"
+status=0
+POSIXLY_CORRECT=1 "$hidden/bin/ls" "$@" || status=1 # blocks of 512 bytes
+exit "$status"
