@@ -62,7 +62,8 @@ options:
   nix_proxy:
     description:
       - >-
-        The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the realising of the VM. The guest does not get it.
+        The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the
+        realising of the VM. The guest does not get it.
     type: str
   linux_builder_state:
     description:
