@@ -232,12 +232,17 @@ class ResourceAction(MacAction):
         return resources, [f"{self._name}: {each}" for each in wrong]
 
 
+def _text(value: Any) -> Any:
+    """A number is its digits; `yes` without quotes is no text, because nobody can tell what was written."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 _TYPES: Mapping[str, Callable[[Any], Any]] = {
     "int": check_type_int,
     "bool": check_type_bool,
     "list": lambda value: [_text(each) for each in check_type_list(value)],
     "dict": check_type_dict,
-    "str": lambda value: _text(value),
+    "str": _text,
 }
 
 
@@ -247,11 +252,6 @@ def _coerced(kind: str, value: Any) -> Any:
         return value if value is None else _TYPES[kind](value)
     except (TypeError, ValueError):
         return value
-
-
-def _text(value: Any) -> Any:
-    """A number is its digits; `yes` without quotes is no text, because nobody can tell what was written."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _marked(value: Any) -> Iterator[str]:

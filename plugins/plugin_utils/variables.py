@@ -253,7 +253,7 @@ def _unknown(given: Mapping[str, Any]) -> Iterator[WrongVariable]:
                 name, _BY_NAME, n=1, cutoff=0.8
             )  # nix_out is not nix_state, which deletes stores
             meant = f"{near[0]} was meant?" if near else f"they are {', '.join(_BY_NAME)}."
-            prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
+            prefix = next(filter(name.startswith, PREFIXES), "")
             yield WrongVariable(
                 name,
                 f"there is no such variable; {meant} Names that begin with {prefix} are builderfleet's, so give yours "

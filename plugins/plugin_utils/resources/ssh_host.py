@@ -146,7 +146,7 @@ class SshHost:
         for each in effect.settings:
             if each.path == self.path:
                 return
-            directory, _, name = each.path.rpartition("/")
+            directory, _slash, name = each.path.rpartition("/")
             if read or not each.of_the_system or (directory == DIRECTORY and name < self.file):
                 yield each
 
