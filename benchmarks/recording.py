@@ -99,7 +99,7 @@ def record(converged: ConvergedMac) -> Recording:
     if done.returncode:
         raise BenchmarkError(f"the probe ended with status {done.returncode} on {mac}: {done.stderr[-2000:]}")
     token = token_of(script)
-    words = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    words = [each.split(" ", 1) for each in re.split("[;\n]", done.stdout)]
     records = tuple(each[1] for each in words if each[0] == token and not each[1].startswith(f"{END} "))
     recording = Recording(converged.pyinfra.variables, records)
     recording.check()

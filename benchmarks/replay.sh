@@ -11,7 +11,7 @@ esac
 records=$(sed "s/^/${token:-none} /" records)
 digest=$(printf '%s\n' "$records" | sha256sum)
 if [ -n "$token" ]; then
-  printf '\n%s\n%s end %s %s\n' "$records" "$token" "$(cat count)" "${digest%% *}"
+  printf '\n%s;%s end %s %s\n' "$(printf %s "$records" | tr '\n' ';')" "$token" "$(cat count)" "${digest%% *}"
 else
   printf '%s\n' ready
   : "$(cat count)"

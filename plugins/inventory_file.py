@@ -75,6 +75,19 @@ def add_host(text: str, name: str, groups: Sequence[str], variables: Mapping[str
     return text
 
 
+def groups(text: str) -> list[str]:
+    """The names of the groups below `macs`, however deep, with hosts or without. Raises EditError."""
+    macs = _entry(_mapping(text), MACS)
+    return list(dict.fromkeys(_below(macs[1]))) if macs else []
+
+
+def _below(node: Node) -> Iterator[str]:
+    children = _entry(node, "children")
+    for key, child in children[1].value if children and isinstance(children[1], MappingNode) else ():
+        yield str(key.value)
+        yield from _below(child)
+
+
 def line_of_host(text: str, name: str) -> int | None:
     """The line, from 1, in which a host is first named; None when a range or another file names it."""
     return next((line for line in _lines_of_host(_mapping(text), name)), None)

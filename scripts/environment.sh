@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Sourced by ./rollout, ./check and .ci/run from the repository's root: what they need on this machine.
 #   prepare_environment EXTRA   a virtual environment in .venv with the project; EXTRA is "" or "[check]"
-#   prepare_packages NAME...    Debian packages, installed when this is root and any is missing
+#   prepare_packages NAME...    Debian packages, installed when this is root and any is missing; PROGRAM=NAME where PROGRAM is
 
 say() { printf '==> %s\n' "$*" >&2; }
 
@@ -10,6 +10,12 @@ prepare_packages() {
   command -v dpkg-query >/dev/null 2>&1 || return 0
   missing=
   for package in "$@"; do
+    case $package in
+      *=*)
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${package%%=*}" >/dev/null 2>&1 && continue
+        package=${package#*=}
+        ;;
+    esac
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
   done
   [ -n "$missing" ] || return 0

@@ -17,23 +17,22 @@ class ActionModule(MacAction):
     """Says what is wrong with a Mac's builder; puts nothing right."""
 
     def desired(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> Desired:
-        self.validate_argument_spec(argument_spec={})
         return doctor(self.variables(variables), time.time())
 
-    def report(self, session: Session, host: str) -> dict[str, Any]:
+    def report(self, session: Session) -> dict[str, Any]:
         found = _findings(session)
         for line in rendered(found):
-            self.say(host, line)
+            self.say(line)
         told = [
             {"check": each.check, "state": each.state.word, "cause": each.cause, "remedy": each.remedy}
             for each in found
         ]
-        return super().report(session, host) | {"findings": told}
+        return super().report(session) | {"findings": told}
 
 
 def _findings(session: Session) -> tuple[Finding, ...]:
-    """What was found; nothing on a Mac that has not answered, whose failure says why."""
+    """What was found; nothing where the Mac was not asked or has not answered: the failure says why."""
     try:
-        return findings(session)
+        return () if session.wrong else findings(session)
     except SessionError:
         return ()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.builderfleet.macos.plugins.action import Desired, MacAction
@@ -14,10 +14,11 @@ from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables impor
 class ActionModule(MacAction):
     """All of it: the host's variables say what is wanted, as they do for pyinfra; the task's arguments come first."""
 
+    def options(self) -> Collection[str]:
+        return ["phases", *DEFAULTS]
+
     def desired(self, arguments: dict[str, Any], variables: Mapping[str, Any]) -> Desired:
-        _result, given = self.validate_argument_spec(
-            argument_spec={"phases": {"type": "list", "elements": "str"}} | {name: {"type": "raw"} for name in DEFAULTS}
-        )
-        arguments.pop("phases", None)
-        phases = given["phases"]
+        phases = arguments.pop("phases", None)
+        if isinstance(phases, str):
+            phases = phases.split(",")
         return desired(self.variables(variables) | arguments, PHASES if phases is None else phases)

@@ -13,7 +13,11 @@ description:
     reboot or a person, failed, is locked by another run, or was unreachable, and why.
   - Ends C(ansible-playbook) with the number of the worst outcome, so that nothing to do (0), drift (2) and a failure (1)
     are told apart. The others are 3 (reboot needed), 4 (needs a person), 5 (unreachable) and 6 (locked).
-  - A playbook that uses nothing of builderfleet is left alone.
+  - A playbook that uses nothing of builderfleet is left alone. What a playbook of yours ignores (C(ignore_errors),
+    C(failed_when), C(ignore_unreachable)) or rescues, or only looks at by a task with C(check_mode=true), is in neither the
+    table nor the number.
+  - Where the standard output is some program's (another C(stdout_callback) than C(default), such as JSON), all of it is
+    printed to the standard error.
   - Put it last in C(callbacks_enabled), because nothing is called after it when that number is not 0. Of several playbooks
     on one command line, those after such a one are not run.
 requirements:
@@ -37,17 +41,21 @@ options:
         key: report_junit
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
+from ansible.release import __version__ as ansible_version
+from ansible_collections.builderfleet.macos.plugins.action import say
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.connection import not_connected
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import too_old
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import AS_DESIRED, Outcome, exit_code
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.report import (
     Collected,
     ReportError,
     Result,
-    not_connected,
     table,
     write,
 )
@@ -67,56 +75,84 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._collected = Collected()
-        self._others: dict[str, Result] = {}  # what failed that is not ours
+        self._failures: list[tuple[Any, Result]] = []  # what counts unless it is rescued
         self._ours = False  # whether the playbook uses anything of this collection
+        self._asked = False  # whether a task of its was heard
+        self._own_play = False  # whether the play is one of this collection's, which ignores so that the others go on
+        self._waves = False  # whether there was one that asks all, and changes in waves
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        self._ours = Path(playbook._file_name).resolve().parent == _PLAYBOOKS
+        self._ours = _own(playbook._file_name)
+        if self._ours and (unsupported := too_old(ansible_version)):
+            self._display.error(unsupported)
+            raise SystemExit(Outcome.FAILED.code)
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        path = play.get_path().rpartition(":")[0]
+        self._own_play = _own(path)
+        self._waves = self._waves or (self._own_play and Path(path).name == "rollout.yml")
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        self._hear(result)
+        for found in self._heard(result):
+            if self._own_play or found.outcome in AS_DESIRED:
+                self._add(result, found)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if not self._hear(result, failed=True) and not ignore_errors:
-            said = result.result.get("msg", "and no message")
-            self._others[result.host.get_name()] = Result(Outcome.FAILED, f"{result.task.get_name()}: {said}")
+        found = self._heard(result)
+        if not any(each.outcome not in AS_DESIRED for each in found):
+            # It did not come to a conversation, or no_log hides it, or it is not ours.
+            whole = dict(result.result)
+            found = [Result(Outcome.FAILED, str(whole.get("msg") or whole.get("censored") or "see above"))]
+        for each in found:
+            if self._own_play and _is_ours(result):
+                self._add(result, each)
+            elif not ignore_errors and each.outcome in AS_DESIRED:  # another item of a loop
+                self._failures.append((result, each))
+            elif not ignore_errors:  # of many tasks
+                named = f"{result.task.get_name()}: {each.remark}"
+                self._failures.append((result, Result(each.outcome, named)))
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        self._add(result, not_connected(str(result.result.get("msg", "it did not answer"))))
+        if self._own_play or not result.task.ignore_unreachable:
+            found = self._heard(result) or [not_connected(str(result.result.get("msg", "")))]
+            for each in found:
+                self._add(result, each)
 
-    def _hear(self, result: Any, failed: bool = False) -> bool:
-        """Take in a result of one of the actions of this collection; whether it was one."""
-        if not str(result.task.resolved_action).startswith(_OURS):
-            return False
-        self._ours = True
+    def _heard(self, result: Any) -> list[Result]:
+        """What an action of this collection came to, of its loop each item; nothing where it is none."""
+        if not _is_ours(result):
+            return []
+        self._ours = self._asked = True
         whole = dict(result.result)
         found = [_result(said, dry=bool(result.task.check_mode)) for said in whole.get("results", [whole])]
-        if failed and not any(each and each.outcome not in AS_DESIRED for each in found):
-            # It did not come to a conversation, or no_log hides it: that it failed is no part of what callbacks see.
-            found = [Result(Outcome.FAILED, str(whole.get("msg") or whole.get("censored") or "see above"))]
-        for each in filter(None, found):
-            self._add(result, each)
-        return True
+        return [each for each in found if each]
 
     def _add(self, result: Any, found: Result) -> None:
-        self._collected.add(result.host.get_name(), found, of=_asked(result.task), dry=bool(result.task.check_mode))
+        dry = bool(result.task.check_mode)
+        if dry and not self._own_play and not context.CLIARGS.get("check") and found.outcome in AS_DESIRED:
+            return  # its author wanted to know, and does with it what he likes
+        self._collected.add(_mac(result), found, of=_asked(result.task), dry=dry)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if not self._ours:
             return
-        for name, result in self._others.items():
-            known = self._collected.results.get(name)
-            failed = known is not None and known.outcome is Outcome.FAILED
-            if stats.summarize(name)["failures"] and not failed:  # not rescued, and nothing that was said already
-                self._collected.add(name, result, of="others")
+        for result, found in self._failures:
+            known = self._collected.results.get(_mac(result))
+            said = known is not None and known.outcome is Outcome.FAILED and not _is_ours(result)
+            if stats.summarize(result.host.get_name())["failures"] and not said:  # not rescued, nor said already
+                self._add(result, found)
         results = self._collected.results
         # SystemExit is no Exception, so Ansible passes it on, and ends with it.
+        if not results and self._asked:
+            return  # all of it was ignored, or only looked at
         if not results:
             self._display.error(
-                "No Mac was asked anything: wanted hosts in the group macs of the inventory that --limit leaves, and saw none."
+                "No Mac was asked anything: wanted hosts in the group macs of the inventory (or in builderfleet_hosts) that "
+                "--limit leaves, and saw none."
             )
             raise SystemExit(Outcome.FAILED.code)
-        self._display.display("\n" + "\n".join(table(results)))
+        stopped_by, results = self._not_done(results)
+        say("\n" + "\n".join([*table(results), *_stopped(stopped_by)]))
         code = exit_code(each.outcome for each in results.values())
         try:
             write(results, {"json": self.get_option("report_json"), "junit": self.get_option("report_junit")})
@@ -125,6 +161,38 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             code = Outcome.FAILED.code
         if code:
             raise SystemExit(code)
+
+    def _not_done(self, results: Mapping[str, Result]) -> tuple[list[str], dict[str, Result]]:
+        """The Macs whose failure stopped a rollout, and all results, in which those it did not come to say so."""
+        looked_at = self._collected.only_looked_at
+        waiting = (Outcome.WOULD_CHANGE, Outcome.NEEDS_PERSON, Outcome.REBOOT_NEEDED, Outcome.LOCKED)
+        left = {name for name in looked_at if results[name].outcome in waiting}
+        if not self._waves or context.CLIARGS.get("check") or not left:
+            return [], dict(results)
+        by = sorted(name for name in results.keys() - looked_at if results[name].outcome is Outcome.FAILED)
+        why = f"the rollout stopped when {', '.join(by)} failed" if by else "the tags leave it out"
+        told = {name: Result(results[name].outcome, f"not done: {why}\n{results[name].remark}") for name in left}
+        return by, {**results, **told}
+
+
+def _stopped(by: Sequence[str]) -> Iterator[str]:
+    """What to do about a rollout that stopped."""
+    if by:
+        without = ":".join(f"!{name}" for name in by)
+        yield f"Put {', '.join(by)} right, or leave it out for now with --limit 'all:{without}', and run it again."
+
+
+def _own(path: object) -> bool:
+    return Path(str(path)).resolve().parent == _PLAYBOOKS
+
+
+def _is_ours(result: Any) -> bool:
+    return str(result.task.resolved_action).startswith(_OURS)
+
+
+def _mac(result: Any) -> str:
+    """The Mac that was asked."""
+    return str(result.task.delegate_to or result.host.get_name()) if _is_ours(result) else str(result.host.get_name())
 
 
 def _asked(task: Any) -> Hashable:

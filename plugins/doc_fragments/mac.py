@@ -16,6 +16,8 @@ requirements:
 notes:
   - This is an action, so it always runs on the controller; its scripts go to the Mac's own shell over the connection.
   - A Mac that is as desired costs one command over the connection, and nothing is written on it.
+  - The keyword C(environment) has no effect, and a warning says so.
+  - Over C(ssh) a Mac that falls asleep is noticed after a minute, unless your C(ssh_args) set C(ServerAliveInterval) otherwise.
   - A task that ends with another outcome than C(converged), C(changed) or C(would change) counts as failed.
 attributes:
   action:
@@ -40,8 +42,7 @@ attributes:
 options:
   state:
     description:
-      - C(absent) removes it, and puts back what was there before. Of Nix that is an uninstallation which DELETES ITS STORE; of
-        the builder VM its disk goes as well.
+      - C(absent) removes it, and puts back what was there before.
     type: str
     choices: [present, absent]
     default: present

@@ -13,6 +13,7 @@ description:
   - Realises nixpkgs' C(darwin.linux-builder) with these cores, memory, disk and port, and writes its start script, which
     M(builderfleet.macos.launchd_daemon) runs.
   - The private key of its client is never put into the Nix store, and it listens on 127.0.0.1 only.
+  - C(state=absent) removes its disk as well.
 author:
   - builderfleet contributors (@builderfleet)
 extends_documentation_fragment:

@@ -17,10 +17,17 @@ author:
 extends_documentation_fragment:
   - builderfleet.macos.mac
 options:
-  system:
+  systems:
     description:
       - >-
-        The system to build for, C(aarch64-linux) or C(x86_64-linux). Without one: the Linux that the Mac's own processor runs.
+        The systems to build for, such as C(aarch64-linux). Without any: the Linux that the Mac's own processor runs.
+    type: list
+    elements: str
+    default: []
+  uri:
+    description:
+      - >-
+        The store URI of the builder in which it has to be built. Without one any will do that Nix takes.
     type: str
     default: ""
   stamp:
@@ -35,7 +42,8 @@ options:
 EXAMPLES = r"""
 - name: The builder builds
   builderfleet.macos.linux_build:
-    system: aarch64-linux
+    systems: [aarch64-linux]
+    uri: ssh-ng://builder@builderfleet
   become: true
 """
 
@@ -71,5 +79,5 @@ remark:
   description: What a report says beside the outcome; why it failed, what was changed, what a person has to do.
   returned: always
   type: str
-  sample: prove it with a Linux build for aarch64-linux
+  sample: "prove it with a Linux build for aarch64-linux: built on Linux 6.12.9 in builderfleet"
 """

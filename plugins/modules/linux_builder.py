@@ -59,6 +59,12 @@ options:
         Lines that the installer adds to the configuration of a Nix that it installs.
     type: list
     elements: str
+  nix_proxy:
+    description:
+      - >-
+        The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the
+        realising of the VM. The guest does not get it.
+    type: str
   linux_builder_state:
     description:
       - >-
@@ -82,7 +88,7 @@ options:
   linux_builder_cores:
     description:
       - >-
-        Processor cores of the VM. The default is C(4).
+        Processor cores of the VM: at most 8 on Apple silicon, whose machine in QEMU has no more. The default is C(4).
     type: int
   linux_builder_memory:
     description:
@@ -148,6 +154,12 @@ options:
         The CA certificates, on the Mac, that the guest is to trust: with a TLS-intercepting proxy, a bundle that has
         the proxy's. The default is C(/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt).
     type: str
+  linux_builder_daemon_proxy:
+    description:
+      - >-
+        Whether Nix's daemon gets nix_proxy as well: in the file of its launchd job, which everybody on the Mac can
+        read. Setting it restarts the daemon. The default is C(false).
+    type: bool
   linux_builder_start_limit:
     description:
       - >-

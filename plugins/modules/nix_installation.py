@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Installs Nix with the NixOS nix-installer where there is none, and adopts the one that is there, of whatever flavour.
   - The installer is pinned by a hash that is checked on the Mac before anything of it runs.
+  - C(state=absent) uninstalls Nix and DELETES ITS STORE.
 author:
   - builderfleet contributors (@builderfleet)
 extends_documentation_fragment:
@@ -43,6 +44,12 @@ options:
     type: list
     elements: str
     default: []
+  proxy:
+    description:
+      - >-
+        The HTTP proxy, as a URL, where that is the Mac's only way out: given to the download and the installer.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -11,6 +11,8 @@ short_description: Has a host for everybody's ssh on a Mac
 version_added: 0.1.0
 description:
   - Has a C(Host) block in a file of its own in C(/etc/ssh/ssh_config.d), and has ssh read it.
+  - What root's ssh has in effect counts. Where another file that ssh reads first overrides an option, that needs a person, and
+    the file and the line are named.
 author:
   - builderfleet contributors (@builderfleet)
 extends_documentation_fragment:

@@ -11,6 +11,7 @@ short_description: Has an SSH key pair on a Mac
 version_added: 0.1.0
 description:
   - Has an ed25519 key pair that is made on the Mac, is root's alone, and never leaves it.
+  - A pair of another type that is there and can be used is kept. What somebody else made is neither replaced nor removed.
 author:
   - builderfleet contributors (@builderfleet)
 extends_documentation_fragment:
@@ -66,6 +67,17 @@ needs:
       type: str
       returned: always
   sample: []
+public_key:
+  description: The type and the base64 of the public key that is on the Mac now, for the C(authorized_keys) of others; empty
+    where there is none.
+  returned: always
+  type: str
+  sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb
+fingerprint:
+  description: Its fingerprint, as C(ssh-keygen -l) prints it; empty where there is no key.
+  returned: always
+  type: str
+  sample: SHA256:uNiVztksCsDhcc0u9e8BrS5JMUbzkWnn0VsFsFgqnLY
 remark:
   description: What a report says beside the outcome; why it failed, what was changed, what a person has to do.
   returned: always

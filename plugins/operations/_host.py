@@ -9,10 +9,12 @@ their share of that; and nothing that a Mac answers is raised further than here.
 from __future__ import annotations
 
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import gevent
@@ -26,9 +28,10 @@ from pyinfra.api.state import State, StateStage
 from ..plugin_utils.controller import sudo_wants_a_password, who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
-from ..plugin_utils.report import Collected, Result
+from ..plugin_utils.report import Collected, Result, worse
 from ..plugin_utils.resource import Blocked, Change, Resource, Step
 from ..plugin_utils.session import Session, SessionError
+from ..plugin_utils.transcript import TranscriptError
 
 STILL_AT_IT = 5
 _SOCKET_OPTIONS = {
@@ -57,6 +60,34 @@ def collected() -> dict[str, Result]:
     return together.results
 
 
+def stopped() -> dict[str, Result]:
+    """The same of a real run that was interrupted: what was done on each Mac, and what is left."""
+    return {
+        name: reduce(worse, (_stopped(*each) for each in sessions.values())) for name, sessions in _SESSIONS.items()
+    }
+
+
+def _stopped(session: Session, result: Result, dry: bool) -> Result:
+    made = [change.summary for change in session.made]
+    left = _left(session)
+    if session.failure or not (left or session.making or dry):
+        return result
+    lines = ["interrupted: " + (f"made: {'; '.join(made)}" if made else "nothing was done on it")]
+    if session.making:
+        lines.append(f"under way, and finished by the Mac or not: {session.making.summary}")
+    if left:
+        lines.append(f"left: {'; '.join(left)}")
+    return Result(Outcome.FAILED, "\n".join((*lines, "Run it again: it goes on from there")))
+
+
+def _left(session: Session) -> list[str]:
+    try:
+        steps = session.plan().steps
+    except SessionError:
+        return ["what was not looked at yet"]
+    return [step.summary for _resource, step in steps if step is not session.making]
+
+
 def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) -> Session:
     """A session that has asked its Mac, in one round trip; or that has failed, and says why."""
     session = Session(resources, who("pyinfra"), wrong)
@@ -68,8 +99,11 @@ def begin(host: Host, resources: Sequence[Resource], wrong: Sequence[object]) ->
 
 
 @contextmanager
-def confined(host: Host, session: Session) -> Iterator[None]:
-    """Whatever goes wrong inside is this host's failure, and no other's. Keeps what is collected up to date."""
+def confined(host: Host, session: Session, quiet: bool = False) -> Iterator[None]:
+    """Whatever goes wrong inside is this host's failure, and no other's. Keeps what is collected up to date.
+
+    `quiet` where the caller says what failed.
+    """
     result = None
     try:
         yield
@@ -81,7 +115,7 @@ def confined(host: Host, session: Session) -> Iterator[None]:
         session.failure = SessionError(f"{type(error).__name__}: {error}; run with --debug to see where")
     if session.failure:
         result = session.result()
-        for line in f"{session.failure.outcome.word}: {session.failure}".split("\n"):
+        for line in () if quiet else f"{session.failure.outcome.word}: {session.failure}".split("\n"):
             host.log_styled(line, fg="red", log_func=logger.error)
     if result:
         dry = host.state.current_stage is not StateStage.Execute
@@ -121,14 +155,14 @@ def _failed(state: State, host: Host) -> bool:
     return False
 
 
-def make(state: State, host: Host, session: Session, change: Change) -> bool:
-    """Make one change and ask again. False is pyinfra's word for a failure of this host."""
+def make(state: State, host: Host, session: Session, change: Change, quiet: bool = False) -> bool:
+    """Make one change and ask again. False is pyinfra's word for a failure of this host; `quiet`: the caller says which."""
     began = time.monotonic()
     host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")
     _show_diffs(host, change)
     still = gevent.spawn(_still_at_it, host, change.summary)
     try:
-        with confined(host, session):
+        with confined(host, session, quiet):
             _carry(host, session, session.apply(change), change.limit)
     finally:
         still.kill()
@@ -138,9 +172,12 @@ def make(state: State, host: Host, session: Session, change: Change) -> bool:
 
 
 def _still_at_it(host: Host, summary: str) -> None:
-    began = time.monotonic()
+    """Say that it is still being done; where nobody looks on, in a file or a CI job's log, ever more rarely."""
+    began, pause = time.monotonic(), STILL_AT_IT
     while True:
-        gevent.sleep(STILL_AT_IT)
+        gevent.sleep(pause)
+        if not sys.stderr.isatty():
+            pause = min(2 * pause, 300)
         host.log(f"… {summary}: {time.monotonic() - began:.0f} s")
 
 
@@ -195,9 +232,12 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
         raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
     except (OSError, SSHException) as error:
         raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error
-    if not output.stdout and not output.stderr and not _connected(host):
-        raise SessionError("the connection was lost", Outcome.UNREACHABLE)
-    session.hear(output.stdout, output.stderr)
+    try:
+        session.hear(output.stdout, output.stderr)
+    except SessionError as error:
+        if isinstance(error.__cause__, TranscriptError) and _lost(host):
+            raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
+        raise
 
 
 def _connector_arguments(host: Host) -> dict[str, Any]:
@@ -216,10 +256,18 @@ def _connected(host: Host) -> bool:
     return transport is None or transport.is_active()
 
 
-def _set_socket_options(host: Host) -> None:
-    """Those that the controller's system has, where the connection is a socket of its own (through a ProxyJump it is not)."""
+def _lost(host: Host) -> bool:
+    """Whether the connection is gone; it may end a moment after the command's part of it."""
     transport = _transport(host)
-    if transport is not None and isinstance(transport.sock, socket.socket):
+    if transport is not None:
+        transport.join(1)
+    return not _connected(host)
+
+
+def _set_socket_options(host: Host) -> None:
+    """Those that the controller's system has, where the connection is a socket of its own (not through a proxy)."""
+    transport = _transport(host)
+    if transport is not None and isinstance(transport.sock, socket.socket) and transport.sock.family != socket.AF_UNIX:
         transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _SOCKET_OPTIONS.items():
             if hasattr(socket, name):

@@ -56,10 +56,11 @@ def _build(session: Session, change: Change) -> Generator[PyinfraCommand, None, 
 
 
 def _built(state: State, host: Host, session: Session, change: Change) -> bool:
-    made = make(state, host, session, change)
-    with confined(host, session):
+    made = make(state, host, session, change, quiet=True)
+    with confined(host, session, quiet=True):
         _show(host, (each for each in findings(session) if each.check == "build"))
-    release(host, session)
+    if made:
+        release(host, session)
     return made
 
 

@@ -14,13 +14,15 @@ from ._host import converge
 
 @operation()
 def linux_build(
-    system: str = "",
+    systems: list[str] | None = None,
+    uri: str = "",
     stamp: str = "",
 ) -> Generator[PyinfraCommand, None, None]:
     """
     Build a tiny Linux derivation through the Nix daemon, as an ordinary user would.
 
-    + system: the system to build for, `aarch64-linux` or `x86_64-linux`. Without one: the Linux that the Mac's own processor runs
+    + systems: the systems to build for, such as `aarch64-linux`. Without any: the Linux that the Mac's own processor runs
+    + uri: the store URI of the builder in which it has to be built. Without one any will do that Nix takes
     + stamp: a word; the build is done unless the last one had the same. Without one it is done when nothing has proved the
       builder since builderfleet's last change
 
@@ -30,10 +32,11 @@ def linux_build(
 
         from builderfleet.operations import linux_build
 
-        linux_build(name="The builder builds", system="aarch64-linux", _sudo=True)
+        linux_build(name="The builder builds", systems=["aarch64-linux"], _sudo=True)
     """
     yield from converge(
         LinuxBuild,
-        system=system,
+        systems=systems,
+        uri=uri,
         stamp=stamp,
     )

@@ -38,7 +38,9 @@ def linux_builder() -> None:
     session = _prepare()
     if not session.failure and not session.steps_left:
         _say(session)  # nothing to replay, and each operation costs pyinfra 2 ms a host
+        session.settle()
         return
+    session.settle()
     for resource in session.resources:
         _resource(name=resource.title, session=session, resource=resource)
     _outcome(name="Outcome", session=session)

@@ -18,6 +18,7 @@ def nix_installation(
     source: str | None = None,
     sha256: str | None = None,
     extra_conf: tuple[str, ...] = (),
+    proxy: str = "",
     present: bool = True,
 ) -> Generator[PyinfraCommand, None, None]:
     """
@@ -27,6 +28,7 @@ def nix_installation(
     + source: where the Mac gets the installer: a URL, or the path of a file that is on it; ``{version}`` stands for version
     + sha256: the SHA-256 of the installer, checked on the Mac before any of it runs
     + extra_conf: lines for nix.conf, for a Nix that is installed now
+    + proxy: the HTTP proxy, as a URL, where that is the Mac's only way out: given to the download and the installer
     + present: False uninstalls Nix and deletes its store
 
     **Example:**
@@ -49,5 +51,6 @@ def nix_installation(
         source=source,
         sha256=sha256,
         extra_conf=extra_conf,
+        proxy=proxy,
         present=present,
     )

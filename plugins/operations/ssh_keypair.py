@@ -21,6 +21,8 @@ def ssh_keypair(
     """
     Have an ed25519 key pair on the Mac, made there, root's alone.
 
+    A pair of another type that is there and can be used is kept. What somebody else made is neither replaced nor removed.
+
     + path: of the private half; the public one is beside it with ``.pub``
     + comment: the comment of the public half
     + present: False removes both

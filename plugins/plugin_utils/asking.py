@@ -51,7 +51,7 @@ def run(*command: str, limit: int = 10) -> Request:
     return Request("run", (str(limit), *command))
 
 
-def greet(port: int, limit: int = 3) -> Request:
+def greet(port: int, limit: int = 6) -> Request:
     """The first bytes that a TCP server on 127.0.0.1 sends by itself within `limit` seconds."""
     return Request("greet", (str(limit), str(port)))
 
@@ -70,7 +70,7 @@ class Unknown(Exception):
 
 
 class Question(Protocol[AnswerT_co]):
-    """What can be asked of a Mac. Questions are values: equal ones are asked once."""
+    """What can be asked of a Mac. Questions are values: equal ones are asked once. As text, each says what it asks."""
 
     def requests(self) -> tuple[Request, ...]:
         """What the probe has to do for it."""
@@ -141,14 +141,19 @@ class Answers:
         return cls(Transcript({}), {}).supposing(answers)
 
 
+MOST_READ = 8 * 2**20
+"""Bytes of the longest file that is read: a longer one would take the time that a whole run has."""
+
 # The probe's program. It starts all commands at once, each as the leader of its own process group, and collects them
 # one by one, so that the slowest, not their sum, is what a Mac needs. A command that outlives its limit is killed with
-# what it started: macOS has no timeout(1), and `diskutil` and `nix` do hang (facts/drift D27).
-_PROBE = r"""
+# what it started: macOS has no timeout(1), and `diskutil` and `nix` do hang (facts/drift D27). The time that it takes to
+# print what was found, over a slow connection, is none of a command's.
+_PROBE = (
+    r"""
 use strict; use Time::HiRes "time"; use MIME::Base64; use IO::Socket::INET; use POSIX ":sys_wait_h"; use Digest::SHA;
-my ($token, $status) = @ARGV; my $count = 0; my $digest = Digest::SHA->new(256); $| = 1; binmode STDOUT;
-sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "") . "\n";
-  print $line; $digest->add($line); $count++ }
+my ($token, $status) = @ARGV; my ($count, $printing) = (0, 0); my $digest = Digest::SHA->new(256); $| = 1; binmode STDOUT;
+sub record { my ($key, $field, $value) = @_; my $line = "$token $key $field " . encode_base64($value, "");
+  my $began = time; print "$line;"; $printing += time - $began; $digest->add("$line\n"); $count++ }
 sub kind { my ($path) = @_;
   if (!lstat $path) { return $!{ENOENT} || $!{ENOTDIR} ? "absent" : undef }
   -l _ ? "link" : -d _ ? "directory" : -f _ ? "file" : "special file" }
@@ -156,6 +161,9 @@ sub file { my ($key, $path, $content) = @_;
   my $kind = kind($path);
   if (!defined $kind) { record($key, "unknown", "cannot look at $path: $!"); return }
   my @is = lstat _;
+  if ($kind eq "file" && $content && $is[7] > MOST) {
+    record($key, "unknown", "it has $is[7] bytes, and of nothing so long (more than MOST) is anything read: " .
+      "see on that Mac what has grown there, and shorten it"); return }
   if ($kind eq "file" && $content) {
     open(my $file, "<", $path) or do { record($key, "unknown", "cannot read $path: $!"); return };
     binmode $file; local $/; my $data = <$file>; record($key, "content", defined $data ? $data : "") }
@@ -191,7 +199,7 @@ sub collect { my @jobs = @_;
     for my $job (@jobs) {
       if (!$job->{out} && !$job->{err} && waitpid($job->{child}, WNOHANG) == $job->{child}) {
         $job->{status} = $?; finish($job, 0) }
-      elsif (time > $job->{until}) { finish($job, 1) }
+      elsif (time - $printing > $job->{until}) { finish($job, 1) }
       else { push @left, $job } }
     @jobs = @left } }
 sub greeting { my ($key, $limit, $port) = @_;
@@ -210,7 +218,10 @@ for (@rest) { my ($key, $verb, @words) = @$_; file($key, @words, $verb eq "read"
 collect(@jobs);
 for (@rest) { my ($key, $verb, @words) = @$_; greeting($key, @words) if $verb eq "greet" }
 print "$token END $count ", $digest->hexdigest, "\n";
-""".replace("END", END).strip()
+""".replace("END", END)
+    .replace("MOST", str(MOST_READ))
+    .strip()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,35 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 
 
 def sudo_wants_a_password(option: str) -> str:
     """What to do about it; `option` is what makes the front end ask for it."""
+    return sudo_refuses("sudo", option, given=False)
+
+
+def sudo_refuses(method: str, option: str, *, given: bool) -> str:
+    """What to do about a password that is missing, or that was given and is not taken."""
+    if given:
+        return f"{method} on this Mac does not take the password that was given, or does not know this account"
     return (
-        f"sudo on this Mac wants a password: run with {option}, set ansible_become_password, or let the account use sudo "
-        "without one"
+        f"{method} on this Mac wants a password: run with {option}, set ansible_become_password, or let the account use "
+        f"{method} without one"
     )
+
+
+LEAST_ANSIBLE = (2, 19)
+
+
+def too_old(ansible: str) -> str:
+    """Why a version of ansible-core changes nothing; empty where it is supported (or newer than what was tried)."""
+    found = tuple(map(int, re.findall(r"\d+", ansible)[:2]))
+    if found >= LEAST_ANSIBLE:
+        return ""
+    least = ".".join(map(str, LEAST_ANSIBLE))
+    return f"builderfleet wants ansible-core {least} or later, and this is {ansible}: nothing was asked. Install a later one"
 
 
 def who(tool: str) -> str:

@@ -21,15 +21,28 @@ def _shown(found: Found, with_metadata: bool) -> str:
     return f"[{found.metadata}]\n{text}" if with_metadata else text
 
 
-def replaced(path: str, seen: Found, data: bytes, *, mode: int, uid: int = 0, gid: int = 0, check: str = "") -> str:
+def replaced(
+    path: str,
+    seen: Found,
+    data: bytes,
+    *,
+    mode: int,
+    uid: int = 0,
+    gid: int = 0,
+    check: str = "",
+    between: str = "",
+) -> str:
     """The script that puts a file in place of what was seen there.
 
-    `check` is shell that may use "$new", the path of the staged file, and fails when the file must not be installed.
+    `check` is shell that may use "$new", the path of the staged file, and fails when the file must not be installed; nothing
+    is left of it then. `between` is shell for what is written once nothing refuses the file any more, before it is in place.
     """
     where, what = quote(path), quote(seen.seen)
     lines = [f"stage {where} {what} {mode:04o} {uid} {gid} {here(data)}".rstrip("\n")]
     if check:
-        lines += [f'new="$(staged {where})"', check.strip()]
+        lines += [f'new="$(staged {where})"', f"set +e\n(\nset -e\n{check.strip()}\n)\nstatus=$?\nset -e"]
+        lines.append(f'unless_zero "$status" {where}')
+    lines += [between.strip()] if between else []
     lines.append(f"commit {where} {what}")
     return "\n".join(lines) + "\n"
 
@@ -48,13 +61,15 @@ def own_file(
     mode: int = 0o644,
     check: str = "",
     before: str = "",
+    between: str = "",
     after: str = "",
+    anew: bool = False,
 ) -> Iterator[Step]:
-    """The change that makes a file of the project's own as it has to be, if it is not.
+    """The change that makes a file of the project's own as it has to be, if it is not, or `anew` in any case.
 
-    `before` and `after` are shell for what has to happen around it.
+    `before` and `after` are shell for what has to happen around it, `between` as in `replaced`.
     """
-    if found.kind is Kind.FILE and found.content == data and found.has(mode, 0, 0):
+    if not anew and found.kind is Kind.FILE and found.content == data and found.has(mode, 0, 0):
         return
     if found.kind in (Kind.DIRECTORY, Kind.OTHER):
         yield in_the_way(path, found)
@@ -62,7 +77,7 @@ def own_file(
     wanted = Found(Kind.FILE, mode, 0, 0, data)
     yield Change(
         title,
-        before + replaced(path, found, data, mode=mode, check=check) + after,
+        before + replaced(path, found, data, mode=mode, check=check, between=between) + after,
         diffs=(diff(path, found, wanted),),
     )
 

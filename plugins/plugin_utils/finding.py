@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from .masked import only_masked
+
 
 class State(Enum):
     """How it stands with what was checked. `mark` is how a line begins."""
@@ -27,7 +29,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. `cause` is what was seen, `remedy` what to do; neither holds a secret.
+    """What one check found. `cause` is what was seen, `remedy` what to do; both are masked.
 
     `waits_for` is the check that has to be put right first, when this one was not reached.
     """
@@ -37,6 +39,9 @@ class Finding:
     cause: str
     remedy: str = ""
     waits_for: str = ""
+
+    def __post_init__(self) -> None:
+        only_masked(self, "cause", "remedy")
 
 
 def fine(check: str, seen: str) -> Finding:

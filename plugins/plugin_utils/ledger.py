@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .asking import Answers, Unknown
-from .files import removed, replaced
-from .questions.file import File, Found, Kind, Metadata
+from .files import diff, in_the_way, no_file, own_file, removed, replaced
+from .questions.file import NOTHING, File, Found, Kind, Metadata
+from .resource import Blocked, Change, Step
 from .shell import STATE_DIRECTORY, quote
 
 LEDGER = File(f"{STATE_DIRECTORY}/ledger.json")
@@ -97,7 +98,7 @@ def directories(answers: Answers) -> str:
 
     /var/lib is not on a stock Mac.
     """
-    parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers) else ""
+    parent = f"directory 0755 0 0 {PARENT.path}\n" if PARENT.path in _made(answers, ledger(answers).made) else ""
     return parent + f"directory 0755 0 0 {STATE_DIRECTORY}\ndirectory 0700 0 0 {BACKUPS}\n"
 
 
@@ -106,14 +107,14 @@ def prepared(answers: Answers) -> str:
     return written(answers, ledger(answers)) if answers[PARENT].absent else directories(answers)
 
 
-def _made(answers: Answers) -> tuple[str, ...]:
-    made = ledger(answers).made
+def _made(answers: Answers, made: tuple[str, ...]) -> tuple[str, ...]:
+    """What we made, with the directory above the state directory where that is being made now."""
     return (*made, PARENT.path) if answers[PARENT].absent and PARENT.path not in made else made
 
 
 def written(answers: Answers, new: Ledger) -> str:
     """The script that writes the ledger."""
-    data = replace(new, made=_made(answers)).dump()
+    data = replace(new, made=_made(answers, new.made)).dump()
     return directories(answers) + replaced(LEDGER.path, answers[LEDGER], data, mode=0o600)
 
 
@@ -123,10 +124,11 @@ def edited(
     data: bytes,
     *,
     check: str = "",
+    between: str = "",
     former: Mapping[str, str | None],
     readable: bool = False,
 ) -> str:
-    """The script that edits a foreign file, remembering first what it was.
+    """The script that edits a foreign file, remembering first what it was: once nothing refuses the new one any more.
 
     `former` names our parts of the file, each with what it replaces (a setting's value) or None; what the ledger
     already remembers of them stays.
@@ -148,7 +150,8 @@ def edited(
     remember = written(answers, replace(book, files={**book.files, file.path: entry}))
     mode, uid, gid = (found.mode, found.uid, found.gid) if not found.absent else (0o644, 0, 0)
     mode |= 0o444 if readable else 0
-    return backup + remember + replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check)
+    between = between + backup + remember
+    return replaced(file.path, found, data, mode=mode, uid=uid, gid=gid, check=check, between=between)
 
 
 def _first_seen(file: File, found: Found) -> Entry:
@@ -217,3 +220,72 @@ def _restored(path: str, found: Found, entry: Entry) -> str:
         f" *) fail '{BACKUPS}/{entry.backup} is missing or damaged: {path} stays as it is' ;; esac\n"
         f"stage {where} {what} {entry.mode:04o} {entry.uid} {entry.gid} {backup}\ncommit {where} {what}\n"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """A file that a resource writes as a whole. It is ours when it has `mark`, as what we write has (none: by its name); what
+    stands at its path without that is somebody else's, is backed up before it is replaced, and comes back byte for byte.
+    """
+
+    file: File
+    mark: bytes
+
+    def is_foreign(self, answers: Answers) -> bool:
+        """Whether what is there is somebody else's."""
+        found = answers[self.file]
+        return bool(self.mark) and (
+            found.kind is Kind.LINK or (found.kind is Kind.FILE and self.mark not in (found.content or b""))
+        )
+
+    def remembers(self, answers: Answers) -> bool:
+        """Whether something of somebody else's stood there, which has to come back."""
+        entry = ledger(answers).files.get(self.file.path)
+        return entry is not None and entry.existed
+
+    def as_wanted(
+        self, title: str, answers: Answers, data: bytes, *, check: str = "", before: str = "", anew: bool = False
+    ) -> Iterator[Step]:
+        """The change that makes it so, if it is not; `anew`: in any case."""
+        found = answers[self.file]
+        if self.mark and found.kind is Kind.LINK:
+            yield Blocked(
+                f"{self.file.path} is a link to {found.target}: another tool writes it",
+                "Choose another name, or remove it",
+            )
+            return
+        if not self.is_foreign(answers):
+            yield from own_file(title, self.file.path, found, data, check=check, before=before, anew=anew)
+            return
+        entry = replace(_first_seen(self.file, found), after=hashlib.sha256(data).hexdigest(), former={title: None})
+        book = ledger(answers)
+        keep = directories(answers) + replaced(f"{BACKUPS}/{entry.backup}", ANYTHING, found.content or b"", mode=0o600)
+        keep += written(answers, replace(book, files={**book.files, self.file.path: entry}))
+        summary = f"{title} in place of somebody else's {self.file.path}, which is kept"
+        yield from own_file(summary, self.file.path, found, data, check=check, before=before, between=keep)
+
+    def gone(self, title: str, answers: Answers) -> Iterator[Step]:
+        """The change that takes it away, and puts back what stood there before us."""
+        found, book = answers[self.file], ledger(answers)
+        entry = book.files.get(self.file.path)
+        if entry is None and self.is_foreign(answers):
+            return  # nothing of ours is there
+        if entry is None:
+            yield from no_file(title, self.file.path, found)
+        elif found.kind in (Kind.DIRECTORY, Kind.OTHER, Kind.LINK):
+            yield in_the_way(self.file.path, found)
+        elif self.is_foreign(answers):
+            files = {path: each for path, each in book.files.items() if path != self.file.path}
+            yield Change(
+                f"forget {self.file.path}, which somebody else has written since",
+                written(answers, replace(book, files=files)),
+            )
+        else:
+            files = {path: each for path, each in book.files.items() if path != self.file.path}
+            yield Change(
+                f"{title}, and put back what was there before",
+                _restored(self.file.path, found, entry)
+                + written(answers, replace(book, files=files))
+                + f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n",
+                (diff(self.file.path, found, NOTHING),),
+            )

@@ -8,10 +8,11 @@ that no front end says them a second time. What is written wrongly is refused, a
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from .readers import Read, WrongParameter, flag, list_of, pairs, text, whole, word
 from .resource import Resource
 from .resources.mac_requirements import RootOnMac
 from .size import Size
@@ -26,7 +27,7 @@ class Parameter:
     kind: str
     required: bool
     default: Any
-    read: Callable[[Any], Any]
+    read: Read
 
 
 def parameters(resource: type[Any]) -> tuple[Parameter, ...]:
@@ -42,8 +43,8 @@ def by_itself(
     known = {parameter.name: parameter for parameter in parameters(resource)}
     read: dict[str, Any] = {}
     wrong = [
-        WrongVariable(name, value, f"there is no such parameter; they are {', '.join(known)}")
-        for name, value in given.items()
+        WrongVariable(name, f"there is no such parameter; they are {', '.join(known)}")
+        for name in given
         if name not in known
     ]
     for parameter in known.values():
@@ -54,17 +55,20 @@ def by_itself(
             elif parameter.required:
                 raise ValueError("it has to be given")
         except ValueError as error:
-            wrong.append(WrongVariable(parameter.name, value, str(error)))
+            wrong.append(WrongVariable(parameter.name, str(error)))
     if not wrong:
         try:
-            return (RootOnMac(), resource(**read)), ()
-        except ValueError as error:  # what only shows when they are put together
-            wrong = [WrongVariable("parameters", ", ".join(read), str(error))]
+            made = resource(**read)
+            requirements: Callable[[], Resource] = getattr(made, "requirements", RootOnMac)
+            return (requirements(), made), ()
+        except WrongParameter as error:  # what only shows when they are put together
+            wrong = [WrongVariable(error.name, str(error))]
     return (), tuple(wrong)
 
 
 def _parameter(declared: Field[Any], hint: Any) -> Parameter:
     kind, read = _kind(hint)
+    read = declared.metadata.get("read", read)
     required = declared.default is MISSING and declared.default_factory is MISSING
     default = None if required else _default(declared)
     return Parameter(declared.name, kind, required, default, read)
@@ -79,50 +83,17 @@ def _default(declared: Field[Any]) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _kind(hint: Any) -> tuple[str, Callable[[Any], Any]]:
+def _kind(hint: Any) -> tuple[str, Read]:
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (each for each in get_args(hint) if each is not types.NoneType)
-    pairs = tuple[tuple[str, str], ...]
-    kinds: Mapping[Any, tuple[str, Callable[[Any], Any]]] = {
-        str: ("str", _text),
-        int: ("int", _whole),
-        bool: ("bool", _flag),
+    named = tuple[tuple[str, str], ...]
+    kinds: Mapping[Any, tuple[str, Read]] = {
+        str: ("str", text),
+        int: ("int", whole(0)),
+        bool: ("bool", flag),
         Size: ("str", Size.parse),
-        tuple[str, ...]: ("list", _texts),
-        Mapping[str, str]: ("dict", lambda value: dict(_pairs(value))),
-        pairs: ("dict", lambda value: tuple(_pairs(value))),
+        tuple[str, ...]: ("list", list_of(word, "a text")),
+        Mapping[str, str]: ("dict", lambda value: dict(pairs(value))),
+        named: ("dict", lambda value: tuple(pairs(value))),
     }
     return kinds[hint]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
-        raise ValueError("it is a text of one line")
-    return str(value)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("it is a whole number")
-    return int(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("it is true or false")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError("it is a list of texts")
-    return tuple(map(_text, value))
-
-
-def _pairs(value: Any) -> Iterator[tuple[str, str]]:
-    if not isinstance(value, Mapping):
-        raise ValueError("it is a mapping of names to texts")
-    for name, text in value.items():
-        if isinstance(text, bool):  # YAML's yes and no
-            raise ValueError(f"{name} is {text}, which YAML makes of yes, no, on and off too: put it in quotes")
-        yield _text(name), _text(str(text) if isinstance(text, int) else text)

@@ -11,9 +11,8 @@ from functools import reduce
 from pathlib import Path
 from xml.etree import ElementTree
 
+from .masked import only_masked
 from .outcome import WORST_FIRST, Outcome, exit_code
-
-_NOT_ASLEEP = re.compile(r"authentication|host key|private key|permission denied|incorrect|missing sudo", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,9 @@ class Result:
 
     outcome: Outcome
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        only_masked(self, "remark")
 
 
 Results = Mapping[str, Result]
@@ -64,14 +66,20 @@ class Collected:
         if former is None or (was_dry and not dry):
             found[of] = result, dry
         else:
-            found[of] = _both(former, result), was_dry and dry
+            found[of] = worse(former, result), was_dry and dry
+
+    @property
+    def only_looked_at(self) -> set[str]:
+        """The names of those of which nothing but a dry run was told."""
+        return {name for name, found in self._found.items() if all(dry for _result, dry in found.values())}
 
     @property
     def results(self) -> dict[str, Result]:
-        return {name: reduce(_both, (each for each, _dry in found.values())) for name, found in self._found.items()}
+        return {name: reduce(worse, (each for each, _dry in found.values())) for name, found in self._found.items()}
 
 
-def _both(one: Result, other: Result) -> Result:
+def worse(one: Result, other: Result) -> Result:
+    """Two results of a Mac put together: the worse outcome counts, and all is told."""
     remarks = dict.fromkeys((*one.remark.splitlines(), *other.remark.splitlines()))
     return Result(min(one.outcome, other.outcome, key=_rank), "\n".join(remarks))
 
@@ -80,32 +88,34 @@ def _rank(outcome: Outcome) -> tuple[int, bool]:
     return WORST_FIRST.index(outcome.code), outcome is Outcome.CONVERGED
 
 
-def not_connected(reason: str) -> Result:
-    """What it means that a Mac could not be connected to: most are asleep or away, but some refuse."""
-    return Result(Outcome.FAILED if _NOT_ASLEEP.search(reason) else Outcome.UNREACHABLE, reason)
-
-
 def table(results: Results) -> Iterator[str]:
-    """The lines of the table that ends a run."""
+    """The lines of the table that ends a run: the worst first, then by name. Lines that are another's too are told once."""
     if not results:
         return
     yield "Outcome"
     names, words = max(map(len, results)), max(len(each.outcome.word) for each in results.values())
-    for name, result in results.items():
+    told: dict[Result, str] = {}
+    for name, result in sorted(results.items(), key=lambda each: (_rank(each[1].outcome), each[0])):
         remark = result.remark
         if result.outcome is Outcome.CONVERGED:
             remark = "; ".join(["no changes", *remark.splitlines()])
         first, *more = remark.split("\n")
+        if more and told.setdefault(result, name) != name:
+            first, more = f"{AS}{told[result]}", []
         yield f"  {name:<{names}}  {result.outcome.word:<{words}}  {first}".rstrip()
         for line in more:
             yield f"  {'':<{names}}  {'':<{words}}  {line}"
+
+
+AS = "the same as "
+"""How the table refers to another Mac's lines."""
 
 
 def as_json(results: Results) -> str:
     """The same as JSON: `{"exit_code": 2, "macs": {"anna": {"outcome": "would change", "remarks": ["..."]}}}`."""
     macs = {
         name: {"outcome": result.outcome.word, "remarks": result.remark.splitlines()}
-        for name, result in results.items()
+        for name, result in sorted(results.items())
     }
     return (
         json.dumps({"exit_code": exit_code(each.outcome for each in results.values()), "macs": macs}, indent=2) + "\n"
@@ -116,7 +126,7 @@ def as_junit(results: Results) -> str:
     """The same as JUnit's XML: a test case a Mac. What is not as desired is a failure, and a Mac that sleeps is skipped."""
     suite = ElementTree.Element("testsuite", name="builderfleet", tests=str(len(results)))
     counts = {"failure": 0, "error": 0, "skipped": 0}
-    for name, result in results.items():
+    for name, result in sorted(results.items()):
         case = ElementTree.SubElement(suite, "testcase", classname="builderfleet", name=name)
         kind = _JUNIT.get(result.outcome)
         if kind is None:

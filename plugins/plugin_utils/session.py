@@ -15,15 +15,16 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import shell
-from .asking import Answers, Probe, Question, Unknown, probe_of
+from . import nix_errors, shell
+from .asking import Answers, Probe, Unknown, probe_of
+from .masked import masked
 from .outcome import Outcome
 from .report import Result
-from .resource import Blocked, Change, Demanding, Plan, Resource, Step
+from .resource import Blocked, Change, Demanding, Plan, Proving, Resource, Step
 from .transcript import Transcript, TranscriptError
 
 PROBE_LIMIT = 120
@@ -36,11 +37,15 @@ _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours and the like (ECMA-4
 
 
 class SessionError(Exception):
-    """A run on a Mac cannot go on. The text is for people; `outcome` says what it means for the fleet."""
+    """A run on a Mac cannot go on. The text is for people, and masked; `outcome` says what it means for the fleet.
 
-    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED) -> None:
-        super().__init__(message)
+    `detail` is all that was said of it, where the text is but a part of that.
+    """
+
+    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED, detail: str = "") -> None:
+        super().__init__(masked(message))
         self.outcome = outcome
+        self.detail = masked(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,11 @@ class Session:
             raise SessionError("this Mac was not asked yet")
         return self._answers
 
+    @property
+    def making(self) -> Change | None:
+        """The change whose script is on its way, until the Mac is heard."""
+        return self._making
+
     def _probe(self) -> Probe[Any]:
         return probe_of(question for resource in self.resources for question in resource.questions())
 
@@ -86,7 +96,7 @@ class Session:
         """The script that makes a change under the Mac's lock and, whatever came of it, asks everything again."""
         self._making = change
         self._token = secrets.token_hex(8)
-        change_script = shell.guarded(change.script, run=self.run, who=self.who, what=change.summary)
+        change_script = shell.guarded(change.script, run=self.run, who=self.who, what=change.summary, slow=change.slow)
         return shell.wrap(f"(\n{change_script})\nstatus=$?\n" + self._probe().script(self._token, '"$status"'))
 
     def release(self) -> str:
@@ -115,8 +125,17 @@ class Session:
             return
         if status == shell.RESTART:
             raise SessionError(f"{what}{_last_lines(errors, 1)}", Outcome.REBOOT_NEEDED)
+        if status == shell.PERSON:
+            raise SessionError(f"{what}{_last_lines(errors)}", Outcome.NEEDS_PERSON)
+        if status != 0 and change and change.check:
+            said = _last_lines(errors) or f"status {status} and no message"
+            means = nix_errors.refused(errors)
+            detail = "\n".join(filter(None, (said, means)))
+            raise SessionError(f"{change.check}: {_error(said)}", Outcome.NEEDS_PERSON, detail)
         if status != 0:
-            raise SessionError(f"{what}status {status}\n{_last_lines(errors) or 'and no message'}")
+            means = nix_errors.refused(errors)
+            said = "\n".join(filter(None, (_last_lines(errors) or "and no message", means)))
+            raise SessionError(f"{what}status {status}\n{said}")
         if change:
             self.made.append(change)
 
@@ -200,6 +219,17 @@ class Session:
         """Everything that has to happen, as far as it shows from here."""
         return Plan(tuple((resource, step) for resource in self.resources for step in self.steps(resource)))
 
+    def settle(self) -> None:
+        """Keep what has to happen, and let go of the answers that tell it: in a large fleet they are most of the memory."""
+        if self.failure is None and self._told():
+            self._answers = None
+
+    def _told(self) -> bool:
+        try:
+            return self.plan() is not None
+        except SessionError:
+            return False
+
     @property
     def steps_left(self) -> bool:
         """Whether anything has to happen; also when that cannot be told."""
@@ -210,12 +240,17 @@ class Session:
 
     def _supposing(self, resource: Resource) -> Answers:
         """The answers as a resource will find them when its turn comes, as far as other changes touch what it asks."""
-        invalidated: Mapping[Question[Any], Any] = getattr(resource, "after_changes", {})
-        if invalidated and any(
-            isinstance(step, Change) for other in self.resources if other is not resource for step in self.steps(other)
-        ):
-            return self.answers.supposing(invalidated)
-        return self.answers
+        earlier = itertools.takewhile(lambda each: each is not resource, self.resources)
+        left = dict(pair for change in self._changes_of(earlier) for pair in change.leaves)
+        if isinstance(resource, Proving) and any(self._changes_of(self.resources)):
+            left = {**resource.after_changes, **left}
+        return self.answers.supposing(left) if left else self.answers
+
+    def _changes_of(self, resources: Iterable[Resource]) -> Iterator[Change]:
+        """The changes of those that do not only prove."""
+        for each in resources:
+            if not isinstance(each, Proving):
+                yield from (step for step in self.steps(each) if isinstance(step, Change))
 
     def next(self, resource: Resource) -> Change | None:
         """The next change of a resource, None when it is as desired.
@@ -228,7 +263,7 @@ class Session:
             blocked = [each for each in self.steps(resource) if isinstance(each, Blocked)]
             reboot = all(each.reboot for each in blocked)
             raise SessionError(
-                "\n".join(f"{each.summary}. {each.remedy}" for each in blocked),
+                "\n".join(dict.fromkeys(f"{each.summary}. {each.remedy}" for each in blocked)),
                 Outcome.REBOOT_NEEDED if reboot else Outcome.NEEDS_PERSON,
             )
         if step is not None and [change.summary for change in self.made].count(step.summary) > 1:
@@ -254,14 +289,19 @@ class Session:
         if self.failure:
             return str(self.failure)
         if self.made:
-            return "\n".join(change.summary for change in self.made)
+            return "\n".join(map(self._shown_made, self.made))
         try:
             steps = [step for _resource, step in self.plan().steps]
         except SessionError as error:
             return str(error)
-        return "\n".join(
-            step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps
-        )
+        if all(isinstance(step, Change) and step.proof for step in steps):  # nothing else says that it was not done
+            return "\n".join(f"would {step.summary}" for step in steps)
+        lines = (step.summary if isinstance(step, Change) else f"{step.summary}. {step.remedy}" for step in steps)
+        return "\n".join(dict.fromkeys(lines))  # what stands in the way of several is said once
+
+    def _shown_made(self, change: Change) -> str:
+        evidence = change.evidence(self.answers) if change.evidence else ""
+        return change.summary + (f": built on {evidence}" if evidence else "")
 
     @property
     def shown(self) -> tuple[Change, ...]:
@@ -279,7 +319,12 @@ class Session:
 
 
 def _last_lines(text: str, count: int = 12) -> str:
-    """The end of what a Mac said, fit for a terminal: no escape sequences, and what it says over and over is said once."""
-    plain = ("".join(filter(str.isprintable, _ESCAPE.sub("", line))).strip() for line in text.splitlines())
-    lines = [line for line, _same in itertools.groupby(filter(None, plain))]
-    return "\n".join(lines[-count:])
+    """The end of what a Mac said: masked as a whole, without colours, and what it says over and over is said once."""
+    lines = nix_errors.once(masked(_ESCAPE.sub("", text).replace("\r", "\n")).split("\n"))
+    return "\n".join([line for line, _same in itertools.groupby(filter(None, lines))][-count:])
+
+
+def _error(said: str) -> str:
+    """The line that says most: the last one that a program calls its error, or else the last."""
+    lines = said.splitlines()
+    return next((line for line in reversed(lines) if re.search(r"\berror: \S", line)), lines[-1])

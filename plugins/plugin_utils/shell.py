@@ -22,8 +22,12 @@ PROOF_FILE = f"{STATE_DIRECTORY}/proved"
 LOCKED = 75
 STALE = 76
 RESTART = 77
+PERSON = 78
 LEASE = 10  # seconds that a run keeps its Mac between two of its scripts
 LOCK_PATIENCE = 20  # seconds to wait for another run; longer than a lease, so that a run that died is outlived
+
+PROXIED = ("http_proxy", "https_proxy", "HTTPS_PROXY", "NIX_INSTALLER_PROXY")
+"""The variables by which curl, Nix and its installer (whose `--proxy` is the last) are told of a proxy."""
 
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -44,6 +48,11 @@ def wrap(body: str) -> str:
     )
 
 
+def through(proxy: str) -> str:
+    """Shell after which what is started goes through a proxy. Not on command lines: it may hold a password."""
+    return f"export {' '.join(f'{name}={quote(proxy)}' for name in PROXIED)}\n" if proxy else ""
+
+
 def here(data: bytes) -> str:
     """A here-document that carries any bytes, base64, to the command before it."""
     return f"<<'BYTES'\n{encode(data)}BYTES\n"
@@ -56,6 +65,7 @@ def here(data: bytes) -> str:
 _FILES = r"""
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 needs_restart() { printf '%s\n' "$*" >&2; exit 77; }
+needs_person() { printf '%s\n' "$*" >&2; exit 78; }
 
 staged() { printf '%s/.%s.builderfleet-new' "${1%/*}" "${1##*/}"; }
 
@@ -69,6 +79,15 @@ files() {
     my $staged = "$directory/.$name.builderfleet-new";
     sub flush { my ($file) = @_;
       require IO::Handle; $file->flush; $^O eq "darwin" and fcntl($file, 51, 0); $file->sync or die "cannot flush: $!\n" }
+    # A flag of the file system stops root as well. Linux, where the tests run, has no such flags in its ls.
+    sub refuse_immutable { for my $each (@_) {
+      next unless -e $each || -l $each;
+      open(my $ls, "-|", "/bin/sh", "-c", "exec /bin/ls -ldnO \"\$1\" 2>/dev/null", "sh", $each) or next;
+      my $flags = (split " ", scalar(<$ls>) // "")[4] // ""; my @set = $flags =~ /\b([us](?:chg|appnd))\b/g or next;
+      my $off = join ",", map { "no$_" } @set;
+      print STDERR "$each is immutable (" . join(", ", @set) . "): not even root may change it. Find out who locked it;" .
+        " `sudo chflags $off $each` on that Mac unlocks it. Then run again\n";
+      exit 78 } }
     sub flush_directory { open(my $entries, "<", $directory) or return; require IO::Handle; $entries->sync }
     my $now = "absent";
     if (-l $path) { $now = "link" }
@@ -76,6 +95,7 @@ files() {
     elsif (-e $path) { $now = Digest::SHA->new(256)->addfile($path, "b")->hexdigest }
     if ($seen ne "any" && $now ne $seen) {
       print STDERR "$path has changed since it was looked at: it was $seen, it is $now; run again\n"; exit 76 }
+    refuse_immutable($path, $directory) if $verb ne "commit";
     if ($verb eq "stage") {
       my $data = "";
       if (defined $from) { open(my $source, "<", $from) or die "cannot read $from: $!\n"; binmode $source; local $/;
@@ -89,7 +109,7 @@ files() {
       chmod(oct $mode, $file) or die "cannot set the mode of $staged: $!\n";
       flush($file); close($file) or die "cannot write $staged: $!\n";
     } elsif ($verb eq "commit") {
-      rename($staged, $path) or die "cannot replace $path: $!\n"; flush_directory();
+      if (!rename($staged, $path)) { my $why = "$!"; unlink $staged; die "cannot replace $path: $why\n" } flush_directory();
     } elsif ($verb eq "discard") {
       unlink $staged; if (-e $path || -l $path) { unlink($path) or die "cannot remove $path: $!\n" } flush_directory();
     }' "$@"
@@ -97,6 +117,9 @@ files() {
 stage() { files stage "$@"; }
 commit() { files commit "$@"; }
 discard() { files discard "$@"; }
+
+# unless_zero STATUS PATH: ends the script with a check's status; what it refused is taken away
+unless_zero() { if [ "$1" -ne 0 ]; then rm -f "$(staged "$2")"; exit "$1"; fi; }
 
 # fresh_folder: makes $folder, a private one, which goes when the script ends
 fresh_folder() { folder=FOLDER; rm -rf "$folder"; mkdir -m 0700 "$folder"; }
@@ -197,7 +220,7 @@ unlistened() { kill "${listening-}" 2>/dev/null || :; }
 LIBRARY = (_FILES + _LOCK + _LISTENED).strip()
 
 
-def guarded(script: str, *, run: str, who: str, what: str) -> str:
+def guarded(script: str, *, run: str, who: str, what: str, slow: bool = False) -> str:
     """A change's script under the Mac's lock, with the functions it may use; its standard output goes to the errors.
 
     It stops at the first command that fails. What proved that the builder works is no longer proved once it runs. There is
@@ -205,14 +228,18 @@ def guarded(script: str, *, run: str, who: str, what: str) -> str:
     not left of `||`, where `set -e` would be off in it.
     """
     words = f"{quote(run)} {quote(who)}"
+    # A Mac that falls asleep over a download loses it (`facts/field_reports 15`); this ends with the script.
+    awake = '/usr/bin/caffeinate -i -w "$$" >/dev/null 2>&1 9>&- &\n' if slow else ""
     return (
         f"set -eu\nexec 1>&2\n{LIBRARY}\n"
         f"lock {words} {LOCK_PATIENCE} 0 {quote(what)}\n"
-        f"rm -f {PROOF_FILE}\n"
+        f"rm -f {PROOF_FILE}\n{awake}"
         '(while_listened "$$") 9>&- &\nlistening=$!\n'
         f"set +e\n(\nset -e\n{script.strip()}\n)\nstatus=$?\n"
         'kill "$listening" 2>/dev/null\n'
         f"rm -rf {FOLDER}\n"
+        # One that failed has nothing left to do here; one that found its plan stale goes on.
+        f'if [ "$status" -ne 0 ] && [ "$status" -ne {STALE} ]; then\n{released(run)}fi\n'
         '[ "$status" -eq 0 ] || exit "$status"\n'
         # Kept for what comes next, unless the file was taken away meanwhile: that is no failure of the change.
         f"lease {words} 0 {LEASE} {quote(what)}\n"

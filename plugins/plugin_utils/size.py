@@ -47,10 +47,10 @@ class Size:
         Raises ValueError that says what was seen and what would be right.
         """
         if not isinstance(text, str):
-            raise ValueError(_without_unit(text) if _is_number(text) else _no_size(text))
+            raise ValueError(_without_unit(text) if _is_number(text) else _no_size())
         match = _WRITTEN.fullmatch(text.strip())
         if match is None:
-            raise ValueError(_no_size(text))
+            raise ValueError(_no_size())
         number, unit = Fraction(match["number"]), match["unit"]
         if unit not in UNITS:
             raise ValueError(_wrong_unit(text, match["number"], unit))
@@ -66,8 +66,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _no_size(seen: object) -> str:
-    return f"{seen!r} is no size: wanted a positive number and one of {', '.join(UNITS)}, such as 8GiB or 512MiB"
+def _no_size() -> str:
+    return f"it is no size: wanted a positive number and one of {', '.join(UNITS)}, such as 8GiB or 512MiB"
 
 
 def _without_unit(seen: object) -> str:
@@ -79,7 +79,7 @@ def _wrong_unit(text: str, number: str, unit: str) -> str:
         return _without_unit(text)
     intended = _BINARY_UNIT_OF.get(unit[0].upper())
     if intended is None or unit.upper() not in (intended[0], f"{intended[0]}B", intended.upper()):
-        return _no_size(text)
+        return _no_size()
     meant = Fraction(number) * UNITS[intended]
     right = f"{number}{intended}"
     if unit.upper() == intended.upper():

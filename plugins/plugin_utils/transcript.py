@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What comes back from a Mac: records that survive any byte, between any noise.
 
-A record is one line ``TOKEN key field base64``. The token is new for each script, so that a login banner, a message of
+A record is ``TOKEN key field base64``; they stand in one line with ';' between them, because pyinfra takes each line through
+queues of its own. The token is new for each script, so that a login banner, a message of
 the day or what a profile prints is never taken for an answer; the last record counts the others, so that a transcript
 that was cut off is recognised and refused as a whole, and holds their SHA-256, so that a damaged one is as well.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 END = "end"
+_BETWEEN = re.compile("[;\n]")
 
 _NONE: Mapping[str, bytes] = MappingProxyType({})
 
@@ -44,7 +47,7 @@ class Transcript:
         records: dict[str, dict[str, bytes]] = {}
         count = 0
         digest = hashlib.sha256()
-        for line in text.split("\n"):
+        for line in _BETWEEN.split(text):
             words = line.rstrip("\r").split(" ")
             if words[0] != token:
                 continue

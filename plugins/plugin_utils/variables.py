@@ -8,12 +8,29 @@ begins like ours but is not: it is most likely a slip, and a slip must not pass 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .formats.machines import Machine
+from .masked import masked
+from .readers import (
+    NAME,
+    Choice,
+    Read,
+    flag,
+    list_of,
+    locked_flake,
+    matching,
+    maybe,
+    nix_conf_line,
+    optional,
+    path,
+    public_key,
+    reads,
+    size,
+    whole,
+    words,
+)
 from .size import Size
 
 PREFIXES = ("nix_", "linux_builder_")
@@ -29,103 +46,22 @@ class Variable:
 
     name: str
     default: Any
-    read: Callable[[Any], Any]
+    read: Read
     about: str
 
 
 @dataclass(frozen=True, slots=True)
 class WrongVariable:
-    """A variable that cannot be: which, what it was, and what would be right."""
+    """A variable that cannot be, and what would be right. Never its value, which may be somebody's secret."""
 
     name: str
-    value: object
     problem: str
 
     def __str__(self) -> str:
-        seen = repr(self.value)
-        if isinstance(self.value, Mapping):  # the names alone: its values may be secrets
-            seen = f"{{{', '.join(f'{name!r}: …' for name in self.value)}}}"
-        return f"{self.name} = {seen}: {self.problem}"
+        return masked(f"{self.name}: {self.problem}")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Reads one of a few words."""
-
-    words: tuple[str, ...]
-
-    def __call__(self, value: Any) -> str:
-        if value not in self.words:
-            raise ValueError(f"it is one of {', '.join(self.words)}")
-        return str(value)
-
-
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]+", value):
-            value = int(value)  # on a command line, Ansible's -e knows nothing but text
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(f"it is a whole number from {least} to {most}")
-        return int(value)
-
-    return read
-
-
-def _optional(read_some: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else read_some(value)
-
-
-def _flag(value: Any) -> bool:
-    if value in ("true", "false"):
-        value = value == "true"
-    if not isinstance(value, bool):
-        raise ValueError("it is true or false")
-    return value
-
-
-def _matching(pattern: str, what: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(f"it is {what}")
-        return str(value)
-
-    return read
-
-
-def _list(pattern: str, what: str) -> Callable[[Any], tuple[str, ...]]:
-    item = _matching(pattern, what)
-
-    def read(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"it is a list, and each item is {what}")
-        return tuple(item(each) for each in value)
-
-    return read
-
-
-def _locked(value: Any) -> str:
-    """A flake reference that always means the same: one with a revision or a hash; or none."""
-    if value == "":
-        return ""
-    text = _matching(r"[^\s\"'`\\$]+", "a flake reference without blanks, quotes, backslashes and dollar signs")(value)
-    if not re.search(r"/[0-9a-f]{40}($|\?)|[?&](rev=[0-9a-f]{40}|narHash=sha256-)", text):
-        raise ValueError(
-            "it is a locked flake reference, such as github:NixOS/nixpkgs/<40 hexadecimal digits>; a branch is another "
-            "nixpkgs tomorrow, and so another builder on each Mac"
-        )
-    return text
-
-
-def _host_key(value: Any) -> str:
-    text = _matching(
-        r"ssh-\S+ [A-Za-z0-9+/=]+( .*)?", "one line of a public key, such as `ssh-ed25519 AAAA… root@builder`"
-    )(value)
-    Machine(uri="ssh-ng://builder", host_key=text)
-    return text
-
-
-_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_PATH = r"/[A-Za-z0-9._/-]+"
+LEAST_MEMORY, LEAST_DISK = Size.parse("256MiB"), Size.parse("1GiB")  # with less no guest comes up
 
 VARIABLES: tuple[Variable, ...] = (
     Variable(
@@ -138,13 +74,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "nix_installer_version",
         "2.35.2",
-        _matching(r"\d+\.\d+\.\d+", "a version such as 2.35.2"),
+        matching(r"\d+\.\d+\.\d+", "a version such as 2.35.2"),
         "The release of the NixOS nix-installer; it carries the Nix of the same number. For Macs without Nix.",
     ),
     Variable(
         "nix_installer_source",
         "https://github.com/NixOS/nix-installer/releases/download/{version}/nix-installer-aarch64-darwin",
-        _matching(
+        matching(
             r"(https?://[^\s'\"]+|/[^\s'\"]+)", "an http(s) URL, or the absolute path of a file that is on the Mac"
         ),
         "Where a Mac gets the installer: a URL (a mirror of your own will do) or a file that is on the Mac already. "
@@ -153,15 +89,22 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "nix_installer_sha256",
         "6314b195321b3acc6826b1c5d66bb9cf9306c8231c6dbb745f51a04c3bcee235",
-        _matching(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case"),
+        matching(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case"),
         "The SHA-256 of that installer, checked on the Mac before any of it runs; it changes with nix_installer_version. "
         "Empty: no Nix is installed anywhere.",
     ),
     Variable(
         "nix_extra_conf",
         (),
-        _list(r"[^\n]+", "a line for nix.conf"),
+        list_of(nix_conf_line, "a line for nix.conf"),
         "Lines that the installer adds to the configuration of a Nix that it installs.",
+    ),
+    Variable(
+        "nix_proxy",
+        "",
+        matching(r"(https?://[^\s'\"]+)?", "the URL of an HTTP proxy, such as http://proxy.example:3128; or empty"),
+        "The HTTP proxy, as a URL, where that is a Mac's only way out: given to the download, the installer and the "
+        "realising of the VM. The guest does not get it.",
     ),
     Variable(
         "linux_builder_state",
@@ -173,69 +116,74 @@ VARIABLES: tuple[Variable, ...] = (
         "linux_builder_nixpkgs",
         "github:NixOS/nixpkgs/735a15e91bcb1b3e0883a91d3c9dfd4475d1bc54"
         "?narHash=sha256-Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D",
-        _locked,
+        maybe(locked_flake),
         "The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release "
         "channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin.",
     ),
     Variable(
         "linux_builder_nixpkgs_release",
         "25.11",
-        _matching(r"(\d\d\.\d\d)?", 'a release in quotes, such as "25.11": without them YAML makes a number of it'),
+        matching(r"(\d\d\.\d\d)?", 'a release in quotes, such as "25.11": without them YAML makes a number of it'),
         "The release that revision belongs to. Needed for Intel Macs: 26.05 is the last that knows them.",
     ),
-    Variable("linux_builder_cores", 4, _whole(1, 64), "Processor cores of the VM."),
-    Variable("linux_builder_memory", "6GiB", Size.parse, "Memory of the VM."),
+    Variable(
+        "linux_builder_cores",
+        4,
+        whole(1, 64),
+        "Processor cores of the VM: at most 8 on Apple silicon, whose machine in QEMU has no more.",
+    ),
+    Variable("linux_builder_memory", "6GiB", size(LEAST_MEMORY), "Memory of the VM."),
     Variable(
         "linux_builder_disk",
         "60GiB",
-        Size.parse,
+        size(LEAST_DISK),
         "The most that the VM's disk may grow to. It counts when the disk is made; an existing one keeps its size.",
     ),
     Variable(
         "linux_builder_port",
         31422,
-        _whole(1024, 65535),
+        whole(1024, 65535),
         "The TCP port of 127.0.0.1 on which the builder's sshd is reached. 31022, 31122, 31222 and 2222 are what other "
         "builders use.",
     ),
     Variable(
         "linux_builder_systems",
         (),
-        _list(r"(aarch64|x86_64)-linux", "aarch64-linux or x86_64-linux"),
+        words(r"(aarch64|x86_64)-linux", "aarch64-linux or x86_64-linux"),
         "The systems it is registered for. Empty: the Linux that the Mac's own processor runs.",
     ),
     Variable(
         "linux_builder_max_jobs",
         None,
-        _optional(_whole(1, 64)),
+        optional(whole(1, 64)),
         "How many builds run in it at once. Not set: as many as it has cores.",
     ),
-    Variable("linux_builder_speed_factor", 1, _whole(1, 1000), "Its weight among several builders."),
+    Variable("linux_builder_speed_factor", 1, whole(1, 1000), "Its weight among several builders."),
     Variable(
         "linux_builder_features",
         ("benchmark", "big-parallel"),
-        _list(_WORD, "the name of a feature"),
+        words(NAME, "the name of a feature"),
         "The system features that it is registered with.",
     ),
     Variable(
         "linux_builder_use_substitutes",
         True,
-        _flag,
+        flag,
         "Whether builders fetch from the binary cache themselves (`builders-use-substitutes`) instead of being sent "
         "everything by the Mac.",
     ),
     Variable(
         "linux_builder_host_key",
         STOCK_HOST_KEY,
-        _host_key,
+        public_key,
         "The public host key of the guest, which is the only one that Nix accepts. The private half of the stock "
         "builder's is published with nixpkgs, which is why the VM listens on 127.0.0.1 only.",
     ),
     Variable(
         "linux_builder_key_rotation",
         "",
-        _matching(
-            rf"({_WORD})?", "a word such as 2026-11, in quotes where YAML makes a number or a date of it; or empty"
+        matching(
+            rf"({NAME})?", "a word such as 2026-11, in quotes where YAML makes a number or a date of it; or empty"
         ),
         "Any word. When it is changed, say from 2026-10 to 2026-11, each Mac makes a new client key, and the old one "
         "stays valid until the new one works. Empty: keys are never changed.",
@@ -243,14 +191,21 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "linux_builder_certificates",
         "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt",
-        _matching(_PATH, "the absolute path of a file on the Mac"),
+        path,
         "The CA certificates, on the Mac, that the guest is to trust: with a TLS-intercepting proxy, a bundle that has "
         "the proxy's.",
     ),
     Variable(
+        "linux_builder_daemon_proxy",
+        False,
+        flag,
+        "Whether Nix's daemon gets nix_proxy as well: in the file of its launchd job, which everybody on the Mac can read. "
+        "Setting it restarts the daemon.",
+    ),
+    Variable(
         "linux_builder_start_limit",
         300,
-        _whole(10, 3600),
+        whole(10, 3600),
         "Seconds that the VM may take until it answers.",
     ),
     Variable(
@@ -263,7 +218,13 @@ VARIABLES: tuple[Variable, ...] = (
 
 DEFAULTS: Mapping[str, Any] = {variable.name: variable.default for variable in VARIABLES}
 
-READERS: Mapping[str, Callable[[Any], Any]] = {variable.name: variable.read for variable in VARIABLES}
+READERS: Mapping[str, Read] = {variable.name: variable.read for variable in VARIABLES}
+
+
+def like(name: str) -> Mapping[str, Read]:
+    """The metadata of a resource's field that is what a variable is."""
+    return reads(READERS[name])
+
 
 _BY_NAME: Mapping[str, Variable] = {variable.name: variable for variable in VARIABLES}
 
@@ -281,13 +242,20 @@ def values(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[WrongVariabl
         try:
             good[variable.name] = variable.read(value)
         except ValueError as error:
-            wrong.append(WrongVariable(variable.name, value, str(error)))
+            wrong.append(WrongVariable(variable.name, str(error)))
     return good, tuple(wrong)
 
 
 def _unknown(given: Mapping[str, Any]) -> Iterator[WrongVariable]:
-    for name, value in given.items():
+    for name in given:
         if name.startswith(PREFIXES) and name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1)
-            meant = f"; {near[0]} was meant?" if near else f"; they are {', '.join(_BY_NAME)}"
-            yield WrongVariable(name, value, f"there is no such variable{meant}")
+            near = difflib.get_close_matches(
+                name, _BY_NAME, n=1, cutoff=0.8
+            )  # nix_out is not nix_state, which deletes stores
+            meant = f"{near[0]} was meant?" if near else f"they are {', '.join(_BY_NAME)}."
+            prefix = next(filter(name.startswith, PREFIXES), "")
+            yield WrongVariable(
+                name,
+                f"there is no such variable; {meant} Names that begin with {prefix} are builderfleet's, so give yours "
+                "another if it is for something else",
+            )

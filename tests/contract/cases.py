@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builderfleet.plugin_utils.questions.attribute import NO_BACKUP_VALUE
+
 LABEL = "org.builderfleet.contract"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
 USER, GROUP = "_builderfleet_contract", "builderfleet_contract"
@@ -110,7 +112,7 @@ ASKING = (
     Case(
         name="launchctl: print-disabled",
         script="/bin/launchctl print-disabled system",
-        out=r"\s*disabled services = \{\n(\t+\"[^\"]+\" => (enabled|disabled|true|false)\n)*\t?\}\n",
+        out=r"\s*disabled services = (\{\n(\t+\"[^\"]+\" => (enabled|disabled|true|false)\n)*\t?\}|\(no disabled services\))\s*",
         root=True,
         source=LAUNCHCTL,
     ),
@@ -226,6 +228,34 @@ ASKING = (
     ),
 )
 
+ATTRIBUTES = (
+    Case(
+        name="caffeinate ends with the process that it waits for",
+        script="sleep 1 & /usr/bin/caffeinate -i -w $!; kill -0 $! 2>/dev/null || echo gone",
+        out="gone\n",
+        source="caffeinate(8)",
+    ),
+    Case(
+        name="xattr: no such attribute",
+        script="touch /tmp/c.$$; /usr/bin/xattr -p com.apple.quarantine /tmp/c.$$; s=$?; rm /tmp/c.$$; exit $s",
+        status=1,
+        err=r"xattr: /tmp/c\.\d+: No such xattr: com\.apple\.quarantine\n",
+    ),
+    Case(
+        name="xattr: written and read as hexadecimal digits",
+        script="c=/tmp/c.$$; touch $c; xattr -wx org.builderfleet 6162 $c; xattr -px org.builderfleet $c; rm $c",
+        out=r"61 62 *\n",
+    ),
+    Case(
+        name="tmutil: the attribute that leaves a directory out of backups",
+        script="d=/var/tmp/contract.$$; mkdir $d; /usr/bin/xattr -wx com.apple.metadata:com_apple_backup_excludeItem"
+        f" {NO_BACKUP_VALUE} $d; /usr/bin/tmutil isexcluded $d; rmdir $d",
+        out=r"\[Excluded\] +/(private/)?var/tmp/contract\.\d+\n",
+        unverified=True,
+        source="drift D22",
+    ),
+)
+
 USERLAND = tuple(
     Case(name=f"userland: {script}", script=script, status=status, out=out, err=err, source="macos_commands §6")
     for script, status, out, err in (
@@ -242,6 +272,29 @@ USERLAND = tuple(
         ("printf 'b\\na\\n' | sort | tail -n 1", 0, "b\n", ""),
         ("id -u root; id -gn root", 0, "0\nwheel\n", ""),
         ("x=/tmp/c.$$; ln -s / $x; ln -sfh /usr $x; readlink $x; rm $x", 0, "/usr\n", ""),
+        ("wc -c /nosuch", 1, "", ".+"),
+        ("/sbin/md5 -q /nosuch", 1, "", ".+"),
+        ("base64 /etc/hosts", 64, "", "base64: invalid argument /etc/hosts\n.*"),
+        ("head -q /etc/hosts", 1, "", "head: (invalid|illegal) option -- q\n.*"),
+        ("head -c 1k /etc/hosts", 1, "", "head: illegal byte count -- 1k\n.*"),
+        ("echo x | sed '1a hello'", 1, "", ".*sed: .+"),
+        ("echo x | sed -n '{p}'", 1, "", "sed: .*extra characters at the end of p command\n"),
+        ("printf 'a\\n' | sed N", 0, "", ""),
+        ("sed p /nosuch", 1, "", ".+"),
+        ("stat -f %Mp%Lp /etc/hosts /tmp/.; stat -f %HT /dev/null", 0, "0644\n1777\nCharacter Device\n", ""),
+        ("ls /nosuch", 1, "", ".+"),
+        ("x=/tmp/c.$$; head -c 512 /dev/zero > $x; ls -s $x | awk '{print $1 % 8}'; rm $x", 0, "0\n", ""),
+        ("echo a | xargs false", 1, "", ""),
+        ("true | xargs -r echo", 0, "", ""),
+        ("install /nosuch /tmp/c.$$", 71, "", ".+"),
+        ("mkdir", 64, "", "usage: mkdir .*"),
+        ("rm", 64, "", "usage: rm .*"),
+        ("x=/tmp/c.$$; touch $x; cp -n /etc/hosts $x; s=$?; rm $x; exit $s", 1, "", ".*"),
+        ("chown 0.0 /nosuch", 1, "", "chown: 0.0: illegal user name\n"),
+        ("expr length abc", 2, "", "expr: syntax error\n"),
+        ("awk 'BEGIN{print 2147483648}'", 0, "2147483648\n", ""),
+        ("awk 'BEGIN{print systime()}'", 2, "", ".*calling undefined function systime\n.*"),
+        ("x=$(mktemp -p /tmp) && rm $x", 0, "", ""),
         ("ls -ldn /usr | awk '{print $1, $3}'", 0, r"d[rwx-]{9}@?\+? 0\n", ""),
     )
 )
@@ -256,6 +309,8 @@ CHANGING = (
               before=f"echo nonsense > {PLIST}; chown root:wheel {PLIST}; chmod 644 {PLIST}\n"),
     launchctl("bootstrap of what others may write", f"launchctl bootstrap system {PLIST}", status=122, unverified=True,
               before=_job("sleep 60") + f"chmod 666 {PLIST}\n", err=".*Path had bad ownership/permissions\n"),
+    launchctl("bootstrap of what is in quarantine", f"launchctl bootstrap system {PLIST}", status=155, unverified=True,
+              before=_job("sleep 60") + f"xattr -wx com.apple.quarantine 303038313b {PLIST}\n", err=".*"),
     launchctl("bootstrap of no file", f"launchctl bootstrap system {PLIST}", status=2, unverified=True,
               err=".*No such file or directory\n"),
     launchctl("bootstrap of what is disabled", f"launchctl bootstrap system {PLIST}", status=119,

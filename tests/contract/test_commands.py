@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from .cases import ASKING, CHANGING, USERLAND, Case
+from .cases import ASKING, ATTRIBUTES, CHANGING, USERLAND, Case
 from .conftest import MAY_CHANGE, Target
 
 
-@pytest.mark.parametrize("case", [*ASKING, *USERLAND, *CHANGING], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*ASKING, *USERLAND, *ATTRIBUTES, *CHANGING], ids=lambda case: case.name)
 def test_command(case: Case, target: Target, record_property: Callable[[str, object], None]) -> None:
     if case.mutates and not MAY_CHANGE:
         pytest.skip(

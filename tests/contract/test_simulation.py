@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,8 +51,9 @@ def until(true: Callable[[], object], seconds: float = 15) -> None:
 
 GNU = (
     "sed -i s/a/b/ /tmp/f", "sed 's/a\\+/b/' /etc/hosts", "stat -c %a /etc/hosts", "date -d now", "grep -P a /etc/hosts",
-    "base64 -w0 /etc/hosts", "cp --parents /etc/hosts /tmp", "cp -t /tmp /etc/hosts", "ln -T /etc/hosts /tmp/l", "mktemp -p /tmp",
-    "mktemp --tmpdir", "xargs -r echo", "head -n -1 /etc/hosts", "find -name x", "find /tmp -printf %p", "ls /tmp -l",
+    "base64 -w0 /etc/hosts", "cp --parents /etc/hosts /tmp", "cp -t /tmp /etc/hosts", "ln -T /etc/hosts /tmp/l",
+    "env --chdir=/ true", "env --ignore-environment true",
+    "mktemp --tmpdir", "head -n -1 /etc/hosts", "find -name x", "find /tmp -printf %p", "ls /tmp -l",
     "rm --force /tmp/x", "sort --unique /etc/hosts", "sleep 1s", "install -D a b", "readlink -e /tmp", "ps --forest",
     "touch -d now /tmp/x", "tail --lines=1 /etc/hosts", "mkdir --parents /tmp/x", "chmod --reference=/tmp /etc",
 )  # fmt: skip
@@ -262,7 +264,7 @@ def test_an_installation_that_fails_leaves_a_partial_receipt(action: int, mac: S
         ({"full_disk_access": False}, "not permitted"),
     ],
 )
-def test_the_installer_refuses(identity: dict[str, object], text: str, lab: Lab) -> None:
+def test_the_installer_refuses(identity: dict[str, Any], text: str, lab: Lab) -> None:
     mac = lab.start("refused", **identity)
     done = mac.run(INSTALL.format(url=publish(lab).url), check=False)
     assert done.returncode == 1 and text in done.stderr, done.stderr

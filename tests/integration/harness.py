@@ -15,7 +15,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from builderfleet.plugin_utils.report import AS
 
 from tests.simulated_mac import SimulatedMac
 from tests.simulated_mac.desired import write_inventory
@@ -35,6 +37,10 @@ class Run:
     outcomes: Mapping[str, str]
     remarks: Mapping[str, tuple[str, ...]]
 
+    def of(self, name: str) -> Run:
+        """What came of one Mac of several. The code is still that of all of them."""
+        return Run(self.code, self.output, {name: self.outcomes[name]}, {name: self.remarks[name]})
+
     @property
     def outcome(self) -> str:
         """The outcome of the only Mac."""
@@ -45,7 +51,7 @@ class Run:
     def changes(self) -> tuple[str, ...]:
         """The changes of the only Mac."""
         (lines,) = self.remarks.values()
-        return lines
+        return tuple(line.partition(": built on ")[0] for line in lines)
 
 
 class FrontEnd:
@@ -58,6 +64,12 @@ class FrontEnd:
         self.inventory = directory / "inventory.yml"
         self.variables = dict(variables)
         self._runs = 0
+
+    def beside(self) -> Self:
+        """The same front end once more, with files of its own: for runs at the same time."""
+        directory = self.directory / "beside"
+        directory.mkdir()
+        return type(self)(directory, self.variables)
 
     def command(self, dry: bool) -> list[str]:
         """What is typed."""
@@ -167,7 +179,9 @@ def read_run(code: int, output: str) -> Run:
         if match := _OUTCOME.match(line):
             name = match[1]
             outcomes[name] = match[2]
-            remarks[name] = [match[3].strip()] if not match[3].strip().startswith("no changes") else []
-        elif name and line.strip():
+            said = match[3].strip()
+            same = remarks.get(said.removeprefix(AS)) if said.startswith(AS) else None
+            remarks[name] = same or ([said] if not said.startswith("no changes") else [])
+        elif name and line.startswith("  ") and line.strip():
             remarks[name].append(line.strip())
     return Run(code, output, outcomes, {name: tuple(lines) for name, lines in remarks.items()})

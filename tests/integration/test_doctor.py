@@ -18,8 +18,8 @@ LABEL, NIX_DAEMON = "org.builderfleet.linux-builder", "org.nixos.nix-daemon"
 DIRECTORY = "/var/lib/builderfleet/linux-builder"
 CHECKS = ["nix", "daemon", "job", "port", "host key", "key", "ssh", "disk", "clock", "dns", "cache", "machine"]
 INSIDE = {"disk", "clock", "dns", "cache"}
-_LINE = re.compile(r"\[doctor\] +(ok|WRONG|\?|-) +(\S.*?)  +(.*)")
-_REMEDY = re.compile(r"\[doctor\] +→ (.*)")
+_LINE = re.compile(r"\[\S+\] +(ok|WRONG|\?|-) +(\S.*?)  +(.*)")
+_REMEDY = re.compile(r"\[\S+\] +→ (.*)")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ SICK = [
          f"mv -f {HANDED}.kept {HANDED}", f"handed another public key ({OTHER})", "hand the client's public key",
          frozenset({"ssh", *INSIDE})),
     Sick("ssh", f"printf 'Host *\\n  Port 2200\\n' > {BLOCK}", f"rm {BLOCK}",
-         "Port 31422 for builderfleet, but ssh uses 2200", "reads first", frozenset({"host key", *INSIDE})),
+         f"{BLOCK}, line 2, port 2200", "Host * !builderfleet", frozenset({"host key", *INSIDE})),
+    Sick("ssh", "mkdir -p /var/root/.ssh; printf 'Host *\\n  ProxyCommand /usr/bin/false\\n' > /var/root/.ssh/config",
+         "rm /var/root/.ssh/config", "/var/root/.ssh/config, line 2, proxycommand", "in root's own configuration",
+         frozenset({"host key", *INSIDE})),
     Sick("job", f"mv {ROOTS} {ROOTS}.kept", f"mv {ROOTS}.kept {ROOTS}", "its GC root", "realise the builder VM"),
 ]  # fmt: skip
 
@@ -126,6 +129,31 @@ def test_what_is_broken_is_found(converged: SimulatedMac, pyinfra: Pyinfra, ansi
     assert any(sick.remedy in remedy for remedy in found.remedies), found.remedies
     assert found.hidden - {"build"} == sick.hidden, found.run.output
     assert (found.run.outcome, found.run.code) == ("needs a person", 4)
+
+
+def test_a_build_that_fails_needs_a_person_and_is_told_once(converged: SimulatedMac, door: FrontEnd) -> None:
+    converged.run("ssh builderfleet 'mkdir -p .config/nix; echo rubbish > .config/nix/nix.conf'")
+    found = doctor(door, converged)
+    converged.run("ssh builderfleet rm -r .config")
+    assert (found.wrong, found.hidden) == (["build"], set()), found.run.output
+    assert (found.run.outcome, found.run.code) == ("needs a person", 4), found.run.output
+    assert "unknown setting" not in found.run.output
+    told = [line for line in found.run.output.splitlines() if "[doctor]" in line and found.causes["build"] in line]
+    assert len(told) == 1, found.run.output
+    assert any(line.startswith("build: ") for line in found.run.changes), found.run.output
+
+
+def test_linux_on_the_mac_itself_is_found(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    again = "launchctl kickstart -k system/org.nixos.nix-daemon"
+    line = "extra-platforms = aarch64-linux x86_64-darwin"
+    converged.run(f"cp -p {CUSTOM} {CUSTOM}.kept; echo '{line}' >> {CUSTOM}; {again}")
+    found = doctor(pyinfra, converged, build=False)
+    dry = pyinfra.run(converged, dry=True)
+    converged.run(f"mv {CUSTOM}.kept {CUSTOM}; {again}")
+    assert found.wrong == ["machine"] and "extra-platforms has aarch64-linux" in found.causes["machine"], (
+        found.run.output
+    )
+    assert (dry.outcome, dry.code) == ("needs a person", 4), dry.output
 
 
 def test_login_items(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
@@ -155,7 +183,9 @@ def test_a_guest_that_finds_no_cache_says_so(converged: SimulatedMac, pyinfra: P
     assert found.causes["cache"] == f"what answers the guest at {good}/elsewhere is no binary cache"
     found = use(f"http://{name}:9")
     assert found.wrong == ["cache"], found.run.output
-    assert re.search(r"cannot fetch from http://\S+:9: .*\(7\); nor can this Mac", found.causes["cache"]), found.causes
+    assert re.search(r"cannot fetch from http://\S+:9: .*\(7\).*; nor can this Mac", found.causes["cache"]), (
+        found.causes
+    )
     converged.run("ssh builderfleet rm -r .config")
 
 

@@ -6,13 +6,16 @@ Through both front ends: what one has put right the other finds converged, and b
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from dataclasses import dataclass
 
 import pytest
 
 from tests.simulated_mac import SimulatedMac
 
-from .harness import Ansible, FrontEnd, Pyinfra, writes_since
+from .harness import Ansible, FrontEnd, Pyinfra, read_run, writes_since
 from .parity import Alike, End, end
 
 LABEL = "org.builderfleet.linux-builder"
@@ -29,13 +32,12 @@ WAIT = f"wait until {LABEL} answers on port 31422"
 class Drift:
     """What somebody does to a Mac (as root, in sh), and the changes that put it right, the proof not counted.
 
-    `later` are changes that show only once others are made. `alone` marks drift that others would hide.
+    A `wait until` that is planned is not made where the VM is up again by then.
     """
 
     name: str
     script: str
     changes: tuple[str, ...]
-    later: tuple[str, ...] = ()
 
 
 DRIFTS = (
@@ -65,7 +67,7 @@ DRIFTS = (
     Drift(
         "plist edited on disk",
         f"sed -e 's/<integer>60</<integer>61</' {PLIST} > /tmp/p; cat /tmp/p > {PLIST}",
-        (f"reload launchd daemon {LABEL}", WAIT),
+        (f"reload launchd daemon {LABEL}, which ends the builds that run in it", WAIT),
     ),
     Drift("plist's mode changed", f"chmod 0600 {PLIST}", (f"put {PLIST} right",)),
     Drift("job booted out", f"launchctl bootout system/{LABEL}", (f"load launchd daemon {LABEL}", WAIT)),
@@ -78,8 +80,7 @@ DRIFTS = (
     Drift(
         "private key deleted",
         f"rm {KEY}",
-        (f"make SSH key pair {KEY}", "hand the client's public key to the builder VM"),
-        later=(WAIT,),
+        (f"make SSH key pair {KEY}", "hand the client's public key to the builder VM", WAIT),
     ),
     Drift("public key deleted", f"rm {KEY}.pub", (f"derive {KEY}.pub from its private half",)),
     Drift("private key readable for all", f"chmod 0644 {KEY}", (f"set owner and mode of {KEY}",)),
@@ -110,10 +111,21 @@ DRIFTS = (
         ("write the builder VM's start script",),
     ),
     Drift(
+        "disk in Time Machine's backups",
+        f"xattr -d com.apple.metadata:com_apple_backup_excludeItem {STATE}/linux-builder",
+        ("keep the builder VM's disk out of Time Machine's backups",),
+    ),
+    Drift("plist in quarantine", f"xattr -wx com.apple.quarantine 303038313b {PLIST}", (f"put {PLIST} right",)),
+    Drift(
+        "certificates renewed",
+        "bundle=/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt; cp $bundle /tmp/b; echo '# again' >> /tmp/b;"
+        " cat /tmp/b > $bundle",
+        ("restart the builder VM with the certificates as they are now, which ends the builds that run in it", WAIT),
+    ),
+    Drift(
         "VM disk deleted",
         f"rm {STATE}/linux-builder/nixos.qcow2",
-        ("restart the builder VM, whose disk was deleted",),
-        later=(WAIT,),
+        ("restart the builder VM, whose disk was deleted", WAIT),
     ),
 )
 
@@ -140,12 +152,85 @@ def test_drift_is_shown_put_right_and_gone(
 
         run = door.run(converged)
         assert (run.outcome, run.code) == ("changed", 0), run.output
-        assert set(run.changes) - set(drift.later) == {*drift.changes, BUILD}, run.output
+        assert {*run.changes, WAIT} == {*drift.changes, BUILD, WAIT}, run.output
 
         again = other.run(converged)
         assert (again.outcome, again.code) == ("converged", 0), again.output
         ends.append(end(run, converged))
     assert ends[0] == ends[1]
+
+
+def test_somebody_elses_secret_is_in_nothing_that_is_printed(
+    converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
+    """Neither beside a line of ours that is missing, nor in a line that Nix does not read."""
+    path = "/etc/nix/nix.custom.conf"
+    ours = converged.read(path)
+    others = (
+        b"access-tokens = github.com=T0KEN a=PAT:T0KEN\nsubstituters = https://anna:T0KEN@cache.invalid\n# \x1b[2J\n"
+    )
+    converged.write(path, others)
+    dry = door.run(converged, dry=True)
+    converged.write(path, others + b"access-tokens=github.com=T0KEN\n")
+    runs = [door.run(converged, dry=dry) for dry in (True, False)]
+    converged.write(path, ours)
+    assert (dry.outcome, dry.code) == ("would change", 2), dry.output
+    assert "+builders-use-substitutes = true" in dry.output
+    for run in (dry, *runs):
+        assert "T0KEN" not in run.output and "\x1b[2J" not in run.output
+    for run in runs:
+        assert (run.outcome, run.code) == ("needs a person", 4), run.output
+        assert f"{path}, line 4, `access-tokens …`" in run.output
+        alike("a line that Nix does not read", run.changes)
+    assert door.run(converged).code == 0
+
+
+PROXY = "Host *\\n  ProxyCommand /usr/bin/false\\n"
+OTHERS = {
+    "/etc/ssh/ssh_config.d/000-corp.conf": PROXY,
+    "/var/root/.ssh/config": PROXY,
+}
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_an_ssh_that_leads_elsewhere_needs_a_person(
+    path: str, converged: SimulatedMac, door: FrontEnd, alike: Alike
+) -> None:
+    """The proof of before is there still, and nothing of ours is otherwise than it should be."""
+    converged.run(f"mkdir -p /var/root/.ssh; printf '{OTHERS[path]}' > {path}")
+    runs = [door.run(converged, dry=dry) for dry in (True, False)]
+    converged.run(f"rm {path}")
+    for run in runs:
+        assert (run.outcome, run.code) == ("needs a person", 4), run.output
+        assert f"{path}, line 2, proxycommand" in run.output
+        alike(path, run.changes)
+
+
+def test_what_comes_after_our_block_is_not_inherited(converged: SimulatedMac, door: FrontEnd) -> None:
+    """What a hardening baseline and a company's own settings say for all hosts."""
+    converged.write(
+        "/etc/ssh/ssh_config.d/fips_ssh_config",
+        b"Host *\n  HostKeyAlgorithms ecdsa-sha2-nistp256\n  KexAlgorithms ecdh-sha2-nistp256\n  Ciphers aes128-gcm@openssh.com\n"
+        b"  PubkeyAuthentication no\n  ProxyJump bastion.invalid\n  RemoteCommand tmux\n  RequestTTY force\n",
+    )
+    run = door.run(converged, linux_builder_build="always")
+    converged.run("rm /etc/ssh/ssh_config.d/fips_ssh_config")
+    assert (run.outcome, run.code) == ("converged", 0), run.output
+
+
+def test_another_builder_proves_nothing_of_ours(converged: SimulatedMac, door: FrontEnd) -> None:
+    """A faster one for the same system, which is the same guest by another name: Nix prefers it, the proof does not."""
+    ours = converged.read(MACHINES)
+    converged.run(
+        f"sed 's/^Host .*/Host other/' {SSH} > /etc/ssh/ssh_config.d/160-other.conf;"
+        f" sed -e 's/@builderfleet /@other /' -e 's/ 1 - / 100 - /' {MACHINES} > /tmp/m; cat /tmp/m >> {MACHINES}"
+    )
+    run = door.run(converged, linux_builder_build="always")
+    converged.run("rm /etc/ssh/ssh_config.d/160-other.conf")
+    converged.write(MACHINES, ours)
+    assert (run.outcome, run.code) == ("converged", 0), run.output
+    assert re.search(r"prove it with a Linux build for aarch64-linux: built on Linux \S+ in builderfleet", run.output)
+    assert "\tssh-ng://builder@builderfleet\t" in converged.read(f"{STATE}/proved").decode()
 
 
 EVERYTHING = (
@@ -187,3 +272,24 @@ def test_foreign_lines_around_ours_come_through(converged: SimulatedMac, door: F
     ), run.output
     converged.write(MACHINES, ours)
     assert door.run(converged).code == 0
+
+
+def test_a_run_that_is_stopped_says_what_was_made_and_what_is_left(converged: SimulatedMac, pyinfra: Pyinfra) -> None:
+    converged.run(f"launchctl bootout system/{LABEL}; : > {MACHINES}")
+    run = pyinfra.start(converged)
+    assert run.stdout is not None
+    output = []
+    for line in run.stdout:
+        output.append(line)
+        if f"[{converged.name}] {WAIT}" in line:
+            os.killpg(run.pid, signal.SIGINT)
+            break
+    output.append(run.stdout.read())
+    stopped = read_run(run.wait(30), "".join(output))
+    assert (stopped.outcome, stopped.code) == ("failed", 1), stopped.output
+    made, under_way, left, _again = stopped.changes
+    assert made == f"interrupted: made: load launchd daemon {LABEL}"
+    assert under_way == f"under way, and finished by the Mac or not: {WAIT}"
+    assert "register ssh-ng://builder@builderfleet" in left
+    done = pyinfra.run(converged)
+    assert (done.outcome, done.code) == ("changed", 0), done.output

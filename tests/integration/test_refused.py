@@ -20,7 +20,7 @@ def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **va
     run = door.run(mac, **variables)
     assert (run.outcome, run.code) == ("failed", 1), run.output
     assert writes_since(mac, mark) == []
-    assert mac.name in run.output
+    assert mac.name in run.output and "T0KEN" not in run.output
     alike(scenario, (run.outcome, run.code, run.changes))
     return run
 
@@ -28,16 +28,39 @@ def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **va
 @pytest.mark.parametrize(
     ("identity", "wrong", "words"),
     [
-        ({}, {"linux_builder_memory": "8GB"}, ("linux_builder_memory", "'8GB'", "write 8GiB")),
+        ({}, {"linux_builder_memory": "8GB"}, ("linux_builder_memory", "write 8GiB")),
         ({}, {"linux_builder_cpus": 4}, ("linux_builder_cpus", "linux_builder_cores was meant?")),
         (
             {"memory": 8 * 2**30},
             {"linux_builder_memory": "6GiB"},
             ("linux_builder_memory", "this Mac has 8GiB", "Take at most 4GiB"),
         ),
-        ({"cores": 4}, {"linux_builder_cores": 12}, ("linux_builder_cores = 12", "this Mac has 4 cores")),
-        ({"hv_support": False}, {}, ("kern.hv_support = 0", "cannot run virtual machines")),
-        ({"version": "13.7"}, {}, ("13.7", "macOS 14 is the oldest")),
+        ({"cores": 4}, {"linux_builder_cores": 12}, ("linux_builder_cores", "this Mac has 4 cores")),
+        ({"cores": 32}, {"linux_builder_cores": 12}, ("linux_builder_cores", "at most 8 processors", "Take at most 8")),
+        (
+            {},
+            {"linux_builder_systems": "aarch64-linux,x86_64-linux"},
+            ("linux_builder_systems", "not for x86_64-linux"),
+        ),
+        (
+            {},
+            {
+                "nix_github_token": "s3cr3t-T0KEN",
+                "nix_extra_conf": ["T0KEN garbage"],
+                "linux_builder_host_key": "ssh-ed25519 T0KEN",
+                "linux_builder_disk": "1MiB",
+                "linux_builder_cores": "08",
+            },
+            (
+                "nix_github_token: there is no such variable",
+                "nix_extra_conf: each item is a line for nix.conf",
+                "linux_builder_host_key: it is one line of a public key",
+                "linux_builder_disk: it is 1GiB or more",
+                "linux_builder_cores: it is a whole number from 1 to 64",
+            ),
+        ),
+        ({"hv_support": False}, {}, ("kern.hv_support is 0", "cannot run virtual machines")),
+        ({"version": "13.7"}, {}, ("13.7", "14 is the oldest")),
         (
             {"architecture": "x86_64"},
             {"linux_builder_nixpkgs_release": "26.11"},
@@ -45,7 +68,19 @@ def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **va
         ),
         ({"rosetta": True}, {}, ("Rosetta", "arch -arm64")),
     ],
-    ids=["size", "slip", "memory", "cores", "virtualisation", "old-macos", "intel", "rosetta"],
+    ids=[
+        "size",
+        "slip",
+        "memory",
+        "cores",
+        "qemu's-cores",
+        "systems",
+        "values",
+        "virtualisation",
+        "old-macos",
+        "intel",
+        "rosetta",
+    ],
 )
 def test_wrong_for_this_mac(
     lab: Lab, door: FrontEnd, alike: Alike, identity: dict[str, Any], wrong: dict[str, Any], words: tuple[str, ...]

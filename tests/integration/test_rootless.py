@@ -94,6 +94,9 @@ def user() -> Iterator[User]:
     try:
         copied = home / "cache/guest" / images.name
         shutil.copytree(images, copied)
+        for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"):
+            shutil.copy(images.with_name(name), copied.with_name(name))
+        shutil.copytree(images.parents[1] / "releases", home / "cache/releases", symlinks=True)
         if os.geteuid() == 0:
             home.chmod(0o755)
             python = _python_for(home, FIRST)

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -72,6 +73,14 @@ def _line(mac: SimulatedMac) -> bool:
     return LINE in mac.read("/etc/nix/machines")
 
 
+@contextmanager
+def failing(mac: SimulatedMac) -> Iterator[None]:
+    """A Mac on which the change fails, and nothing shows it before."""
+    mac.run("chmod 0755 /etc/nix; mkdir -p /etc/nix/.machines.builderfleet-new/in-the-way")
+    yield
+    mac.run("rm -r /etc/nix/.machines.builderfleet-new")
+
+
 @pytest.fixture(scope="module")
 def all_macs(lab: Lab, ansible: Ansible) -> Iterator[Fleet]:
     fleet = Fleet(lab.start_many(COUNT, "wave-"), ansible)
@@ -108,29 +117,36 @@ def test_a_sleeping_canary_stops_nothing_and_is_done_by_the_next_run(fleet: Flee
 
 
 def test_the_canary_is_done_before_anybody_else_is_touched(fleet: Fleet) -> None:
-    fleet.canary.run("chmod 0755 /etc/nix; mkdir -p /etc/nix/.machines.builderfleet-new/in-the-way")
-    run = fleet.run()
-    fleet.canary.run("rm -r /etc/nix/.machines.builderfleet-new")
+    """Whatever the strategy that somebody has set for his own playbooks."""
+    with failing(fleet.canary):
+        run = fleet.run(ANSIBLE_STRATEGY="free")
     assert run.code == 1, run.output
     assert run.outcomes[fleet.canary.name] == "failed" and CHANGE in run.output, run.output
     assert fleet.changed() == set()
     # Those that were not reached are named all the same, with what they would get.
     assert {run.outcomes[mac.name] for mac in fleet.others} == {"would change"}, run.output
-    assert run.remarks[fleet.others[0].name] == (CHANGE,)
+    stopped = f"not done: the rollout stopped when {fleet.canary.name} failed"
+    assert {run.remarks[mac.name] for mac in fleet.others} == {(stopped, CHANGE)}, run.output
+    assert f"--limit 'all:!{fleet.canary.name}'" in run.output
 
 
 def test_a_wave_that_fails_is_the_last(fleet: Fleet) -> None:
-    first = sorted(names(fleet.others))[:3]
-    bad = next(mac for mac in fleet.others if mac.name == first[1])
-    bad.break_("sshd-rubbish")
-    run = fleet.run(waves=[3, 3, "100%"])
-    bad.mend("sshd-rubbish")
+    """But a Mac that fails when it is asked, before any change, holds up nobody."""
+    *first, last = sorted(names(fleet.others))[:4]
+    bad, rubbish = (next(mac for mac in fleet.others if mac.name == name) for name in (first[1], last))
+    rubbish.break_("sshd-rubbish")
+    with failing(bad):
+        run = fleet.run(waves=[3, 3, "100%"])
     assert run.code == 1, run.output
-    assert run.outcomes[bad.name] == "failed" and "wanted a transcript" in run.output, run.output
+    assert {run.outcomes[bad.name], run.outcomes[rubbish.name]} == {"failed"}, run.output
     # Its wave is finished, and none comes after it.
     assert fleet.changed() == {fleet.canary.name, *first} - {bad.name}
+    left = names(fleet.others) - {*first, rubbish.name}
+    assert {run.remarks[name][0] for name in left} == {f"not done: the rollout stopped when {bad.name} failed"}
     again = fleet.run(waves=[3, 3, "100%"])
-    assert again.code == 0 and fleet.changed() == names(fleet.macs), again.output
+    rubbish.mend("sshd-rubbish")
+    assert again.code == 1 and "wanted a transcript" in again.output, again.output
+    assert fleet.changed() == names(fleet.macs) - {rubbish.name} and "not done" not in again.output
     assert again.outcomes[fleet.canary.name] == "converged"
 
 

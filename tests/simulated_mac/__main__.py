@@ -20,7 +20,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 
-from . import faults
+from . import faults, guest, releases
+from .errors import GuestError
 from .factory import cache
 from .identity import GIB, Identity
 from .installer import publish
@@ -41,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("names", nargs="*", metavar="NAME")
     up.add_argument("--count", type=int, help="start mac1 to macN")
     up.add_argument("--version", default="26.6", help="of macOS (default: %(default)s)")
+    up.add_argument(
+        "--nix", default="", metavar="2.34", help="its Nix, of a Debian release (default: the newest there is)"
+    )
+    up.add_argument("--guest-nix", default="", metavar="2.8", help="its builder's, with that release's sshd")
     up.add_argument("--architecture", choices=("arm64", "x86_64"), default="arm64")
     up.add_argument("--memory", type=_memory, default=16 * GIB, metavar="SIZE", help="such as 16GiB")
     up.add_argument("--cores", type=int, default=8)
@@ -77,7 +82,7 @@ def _up(given: argparse.Namespace) -> int:
     identity = {field.name: wanted[field.name] for field in fields(Identity) if field.name in wanted}
     macs = []
     for name in names:
-        macs.append(lab.start(name, **identity))
+        macs.append(lab.start(name, nix=given.nix, guest_nix=given.guest_nix, **identity))
         print(f"{name} is up at {macs[-1].address}", file=sys.stderr)
     installer = publish(lab)
     _explain(lab, macs, installer.url)
@@ -197,13 +202,19 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def main() -> int:
     given = _parser().parse_args()
-    missing = [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
-    if missing:
-        print("\n".join(missing), file=sys.stderr)
-        return 1
     try:
+        if given.verb == "up" and os.geteuid() != 0:  # a user's namespace, which comes next, has no way to a mirror
+            releases.release(given.nix)
+            if given.guest_nix:
+                guest.ensure(lambda line: None, releases.release(given.guest_nix))
+        missing = (
+            [] if given.verb == "faults" else enter_tier([sys.executable, "-m", "tests.simulated_mac", *sys.argv[1:]])
+        )
+        if missing:
+            print("\n".join(missing), file=sys.stderr)
+            return 1
         return _VERBS[given.verb](given)
-    except (SimulatedMacError, ValueError) as error:
+    except (SimulatedMacError, GuestError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -77,6 +77,8 @@ def assemble(root: Path, machine: Path, about: dict[str, object]) -> None:
     for name in ("python", "userland", "nix"):
         bind(base / name, hidden / name, read_only=True)
     bind(Path("/usr"), hidden / "debian/usr")
+    if about.get("release"):
+        bind(Path(str(about["release"])), hidden / "release", read_only=True)
     own_sudo(hidden)
     bind(machine / "state", hidden / "state")
     bind(disk / "world", hidden / "world")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 # Real programs, whose used part is the same on a Mac: directory of the Mac -> names (NAME or NAME=NAME ON DEBIAN)
 REAL = {
-    "bin": "bash [ dash ed=/none echo expr kill pwd stty test",
+    "bin": "bash [ dash ed=/none echo kill pwd stty test",
     "sbin": "",
     "usr/bin": (
-        "awk=mawk basename clear cksum comm curl dirname env expand false fold getconf gunzip gzip join less killall login"
+        "awk=original-awk basename clear cksum comm curl dirname expand false fold getconf gunzip gzip join less killall login"
         " logger nice nl nohup openssl paste patch perl pgrep pkill printf scp sftp shasum ssh ssh-add ssh-agent"
         " ssh-keygen ssh-keyscan su sudo time true tty uptime vim who whoami xxd yes zcat file ldd=/none"
     ),
@@ -26,7 +26,6 @@ STRICT = {
     "bin/dd": ("", ""),
     "bin/hostname": ("fs", ""),
     "bin/mv": ("finv", ""),
-    "bin/rm": ("PRdfirv", ""),
     "bin/rmdir": ("p", ""),
     "bin/sync": ("", ""),
     "bin/ps": ("ACEMSTXacefhjlmrvwxdLZ", "pouUgGtO"),
@@ -34,7 +33,7 @@ STRICT = {
     "bin/link": ("", ""),
     "sbin/ping": ("noq", "cWtis"),
     "usr/bin/cmp": ("lsz", ""),
-    "usr/bin/cut": ("ns", "bcdfw"),
+    "usr/bin/cut": ("ns", "bcdf"),
     "usr/bin/diff": ("abBcdeilnNpqrstuwy0123456789", "UCxISL"),
     "usr/bin/du": ("HLPachknsx", "dBIt"),
     "usr/bin/egrep": ("chilnoqsvwxHLrz", "efmABC"),
@@ -48,12 +47,11 @@ STRICT = {
     "usr/bin/rev": ("", ""),
     "usr/bin/seq": ("w", "fst"),
     "usr/bin/sort": ("CMRVbcdfghimnrsuz", "ktoST"),
-    "usr/bin/split": ("dp", "abln"),
+    "usr/bin/split": ("d", "abln"),
     "usr/bin/tee": ("ai", ""),
     "usr/bin/tr": ("Ccdsu", ""),
     "usr/bin/uniq": ("cdiu", "fs"),
     "usr/bin/which": ("as", ""),
-    "usr/sbin/chown": ("HLPRfhnvx", ""),
     "usr/bin/chgrp": ("HLPRfhnvx", ""),
 }
 
@@ -62,12 +60,15 @@ TRANSLATED = {
     "bin/chmod": "chmod.sh",
     "bin/cp": "cp.sh",
     "bin/date": "date.sh",
+    "bin/expr": "expr.sh",
     "bin/ln": "ln.sh",
     "bin/ls": "ls.sh",
     "bin/mkdir": "mkdir.sh",
+    "bin/rm": "rm.sh",
     "bin/sleep": "sleep.sh",
     "sbin/md5": "md5.sh",
     "usr/bin/base64": "base64.sh",
+    "usr/bin/env": "env.sh",
     "usr/bin/find": "find.sh",
     "usr/bin/head": "head.sh",
     "usr/bin/install": "install.sh",
@@ -79,6 +80,7 @@ TRANSLATED = {
     "usr/bin/touch": "touch.sh",
     "usr/bin/wc": "wc.sh",
     "usr/bin/xargs": "xargs.sh",
+    "usr/sbin/chown": "chown.sh",
 }
 
 _APFS_UTIL = "System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util"
@@ -91,6 +93,7 @@ DOUBLES = {
     "sbin/mount": "mount",
     _APFS_UTIL: "apfs_util",
     "usr/bin/arch": "arch",
+    "usr/bin/caffeinate": "caffeinate",
     "usr/bin/chflags": "chflags",
     "usr/bin/dscl": "dscl",
     "usr/bin/fdesetup": "fdesetup",

@@ -45,7 +45,6 @@ def write_inventory(path: Path, macs: Iterable[SimulatedMac], variables: Mapping
             "ansible_user": "admin",
             "ansible_ssh_private_key_file": str(mac.key),
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={mac.machine / 'known_hosts'}",
-            "ssh_known_hosts_file": str(mac.machine / "known_hosts"),
         }
         for mac in macs
     }

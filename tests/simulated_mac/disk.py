@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from . import stock
 from .doubles import accounts
 from .identity import Identity
 
@@ -60,7 +61,7 @@ def guard_privacy_database(disk: Path, *, readable: bool) -> None:
     database = disk / "Library/Application Support/com.apple.TCC/TCC.db"
     database.unlink(missing_ok=True)
     if readable:
-        database.write_text("SQLite format 3, as far as anybody here looks\n")
+        database.write_text(stock.PRIVACY_DATABASE)
     else:
         os.mknod(database, 0o140644)  # a socket: open(2) refuses it
 

@@ -11,16 +11,17 @@ import compileall
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from . import commands
+from .releases import Release
 from .stock import FILES, SUDOERS_MODE
 
 HERE = Path(__file__).parent
 HIDDEN = "/.simulated-mac"
 DEBIAN = f"{HIDDEN}/debian/usr"
+RELEASE = Path(HIDDEN, "release")  # where a Mac sees the release that its Nix is of, unless that is the machine's own
 DATA = ("private", "Users", "Library", "Applications", "opt", "Volumes", "cores", "usr/local")
 
 _DOUBLE = """#!{debian}/bin/python3 -IS
@@ -99,15 +100,15 @@ def cache() -> Path:
     return Path(root) / "simulated_mac"
 
 
-def base() -> Path:
-    """The tree that all Macs share, built if it is not in the cache."""
-    wanted = cache() / "base" / _fingerprint()
+def base(release: Release) -> Path:
+    """The tree that all Macs with a release's Nix share, built if it is not in the cache."""
+    wanted = cache() / "base" / f"{_fingerprint()}-{release.nix}"
     if not wanted.exists():
         wanted.parent.mkdir(parents=True, exist_ok=True)
         wanted.parent.chmod(0o755)
         building = Path(tempfile.mkdtemp(dir=wanted.parent, prefix=".building-"))
         try:
-            _build(building)
+            _build(building, release)
             building.chmod(0o755)
             try:
                 building.rename(wanted)
@@ -130,7 +131,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, release: Release) -> None:
     for directory in ("bin", "sbin", "usr/bin", "usr/sbin", "usr/libexec", "usr/local", "python", "template"):
         (root / directory).mkdir(parents=True)
     (root / "System/Library/LaunchDaemons").mkdir(parents=True)
@@ -145,7 +146,7 @@ def _build(root: Path) -> None:
     shutil.copytree(HERE / "userland", root / "userland")
     (root / "userland/sshd_config").write_text(SSHD_CONFIG)
     (root / "System/Library/LaunchDaemons/ssh.plist").write_text(SSHD_JOB)
-    _nix(root / "nix")
+    _nix(root / "nix", release)
     _template(root / "template")
 
 
@@ -214,7 +215,7 @@ fi
 export NIX_CONFIG="$ours
 ${{NIX_CONFIG-}}"
 export NIX_BIN_DIR={hidden}/nix/bin NIX_LIBEXEC_DIR={hidden}/nix/libexec
-exec -a "$name" {debian}/bin/nix "$@"
+exec -a "$name" {command} "$@"
 """
 _NIX_COMMANDS = (
     "nix nix-build nix-channel nix-collect-garbage nix-copy-closure nix-daemon nix-env nix-hash nix-instantiate"
@@ -257,19 +258,20 @@ _NIX_DAEMON = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def _nix(nix: Path) -> None:
-    """What the installer brings to /nix: the distribution's Nix behind wrappers that make it a Mac's."""
-    for name in _NIX_COMMANDS.split():
-        _executable(nix / "bin" / name, _NIX.format(debian=DEBIAN, hidden=HIDDEN, name=name))
-    _executable(nix / "libexec/nix/build-remote", _NIX.format(debian=DEBIAN, hidden=HIDDEN, name="build-remote"))
+def _nix(nix: Path, release: Release) -> None:
+    """What the installer brings to /nix: a distribution's Nix behind wrappers that make it a Mac's."""
+    wrappers = {name: nix / "bin" / name for name in _NIX_COMMANDS.split()}
+    for name, path in (wrappers | {"build-remote": nix / "libexec/nix/build-remote"}).items():
+        root = Path(HIDDEN, "debian") if release.own else RELEASE
+        command = " ".join(release.command("usr/bin/nix", name, root))
+        _executable(path, _NIX.format(debian=DEBIAN, hidden=HIDDEN, name=name, command=command))
     profile = nix / "etc/profile.d"
     profile.mkdir(parents=True)
     (profile / "nix-daemon.sh").write_text(_NIX_PROFILE)
     job = nix / "Library/LaunchDaemons/org.nixos.nix-daemon.plist"
     job.parent.mkdir(parents=True)
     job.write_text(_NIX_DAEMON.format(daemon="/nix/var/nix/profiles/default/bin/nix-daemon"))
-    words = subprocess.run(["nix", "--version"], capture_output=True, text=True, check=True).stdout.split()
-    (nix / "version").write_text(words[-1] + "\n")
+    (nix / "version").write_text(f"{release.nix}\n")
 
 
 def _template(template: Path) -> None:

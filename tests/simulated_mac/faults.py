@@ -211,6 +211,8 @@ _ALL: tuple[Fault, ...] = (
     _LoginNoise("motd", "every login prints a message first", "echo 'Welcome! Unauthorised use is prohibited.'"),
     _LoginNoise("stderr-noise", "every login writes to standard error first", "echo 'warning: something' >&2"),
     Fault("bootstrap-5", "launchctl bootstrap fails with 5, VALUE times"),
+    Fault("kickstart-5", "launchctl kickstart fails with 5, VALUE times"),
+    Fault("spawn-lost", "a job that is loaded is not started until it is kicked, VALUE times"),
     Fault("bootout-slow", "a job stays VALUE seconds after bootout"),
     Fault("dscl-140", "dscl fails with eNotYetImplemented, VALUE times"),
     Fault("diskutil-hang", "diskutil never ends"),

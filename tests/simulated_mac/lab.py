@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import disk, user_namespace
+from . import disk, guest, releases, user_namespace
 from .factory import base, cache
 from .identity import Identity
 from .mac import ANSWER_LIMIT, SimulatedMac, SimulatedMacError
@@ -35,7 +35,8 @@ from .relay import same
 REPOSITORY = Path(__file__).parents[2]
 _PROGRAMS = {
     "iproute2": ("ip",),
-    "util-linux": ("unshare", "nsenter", "setpriv", "pivot_root"),
+    "util-linux": ("unshare", "nsenter", "setpriv"),
+    "util-linux-extra": ("pivot_root",),  # up to Debian 13 in util-linux
     "openssh-server": ("sshd",),
     "openssh-client": ("ssh", "ssh-keygen"),
     "sudo": ("sudo",),
@@ -45,7 +46,7 @@ _PROGRAMS = {
     "perl": ("perl", "shasum"),
     "curl": ("curl",),
     "lsof": ("lsof",),
-    "mawk": ("mawk",),
+    "original-awk": ("original-awk",),
     "nix-bin": ("nix", "nix-daemon"),
     "python3": ("python3",),
 }
@@ -101,7 +102,10 @@ def requirements() -> list[str]:
 
 
 class Lab:
-    """A lab. `guest_directory` is what the Macs see as /.simulated-mac/guest: the images of the builder's guest."""
+    """A lab. `guest_directory` is what the Macs see as /.simulated-mac/guest: the images of the builder's guest.
+
+    Whose Nix a Mac has, and whose its guest, is said when it starts, by version; otherwise both are the newest.
+    """
 
     def __init__(self, *, guest_directory: Path | None = None, _directory: Path | None = None) -> None:
         self.owned = _directory is None
@@ -231,13 +235,16 @@ class Lab:
             raise SimulatedMacError(f"There is no simulated Mac {name}; there are: {names}")
         return found[0]
 
-    def start(self, name: str = "mac", **identity: Any) -> SimulatedMac:
-        """A new Mac, on and greeting; `identity` as in identity.Identity. One of that name that is off is switched on."""
+    def start(self, name: str = "mac", *, nix: str = "", guest_nix: str = "", **identity: Any) -> SimulatedMac:
+        """A new Mac, on and greeting; `identity` as in identity.Identity. One of that name that is off is switched on.
+
+        `nix` and `guest_nix` are the versions of its Nix and of its guest's, as `releases.release` takes them.
+        """
         if not name or not name.replace("-", "").isalnum():
             raise ValueError(f"name: wanted letters, digits and hyphens, saw {name!r}")
         mac = SimulatedMac(self, name)
         if not (mac.machine / "made").exists():  # or its making was cut off
-            self._number(mac)
+            self._number(mac, nix, guest_nix)
             (mac.machine / "identity.json").write_text(json.dumps(identity))
             self.make(mac)
         if not mac.on:
@@ -250,14 +257,19 @@ class Lab:
         with ThreadPoolExecutor(max_workers=4) as pool:
             return list(pool.map(lambda name: self.start(name, **identity), names))
 
-    def _number(self, mac: SimulatedMac) -> None:
-        """Give a new Mac its number, and with it its address."""
+    def _number(self, mac: SimulatedMac, nix: str, guest_nix: str) -> None:
+        """Give a new Mac its number, and with it its address; and what it is made of."""
+        release = releases.release(nix)
+        images = guest.ensure(lambda line: None, releases.release(guest_nix)) if guest_nix else self.guest_directory
         with (self.directory / "opening.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             taken = {other.about["number"] for other in self.macs() if other.name != mac.name}
             number = next(number for number in range(1, 254) if number not in taken)
             mac.machine.mkdir(parents=True, exist_ok=True)
-            about = {"name": mac.name, "number": number, "base": str(base()), "guest": str(self.guest_directory)}
+            about = {
+                "name": mac.name, "number": number, "base": str(base(release)), "guest": str(images),
+                "release": "" if release.own else str(release.root),
+            }  # fmt: skip
             (mac.machine / "machine.json").write_text(json.dumps(about))
 
     def make(self, mac: SimulatedMac) -> None:
@@ -265,7 +277,9 @@ class Lab:
         identity = Identity(**json.loads((mac.machine / "identity.json").read_text()))
         disk.remove(mac.disk)
         mac.disk.mkdir()
-        disk.make(mac.disk, base() / "template", mac.name, identity, (self.directory / "key.pub").read_text())
+        disk.make(
+            mac.disk, Path(mac.about["base"], "template"), mac.name, identity, (self.directory / "key.pub").read_text()
+        )
         mac.make_state()
         (mac.machine / "made").touch()
 

@@ -65,6 +65,20 @@ class Failed(Exception):
     """An action did not work; the text says which command said what."""
 
 
+# A bundle as Nix brings one: of nobody's certificate, whose key was never kept.
+CERTIFICATES = """# nobody
+-----BEGIN CERTIFICATE-----
+MIIBODCB66ADAgECAhQqkFIFs5TSP6U6jKe7Aui+vG1MzDAFBgMrZXAwETEPMA0G
+A1UEAwwGbm9ib2R5MCAXDTI2MTEyNTE5NDUyNVoYDzIxMjYxMTAxMTk0NTI1WjAR
+MQ8wDQYDVQQDDAZub2JvZHkwKjAFBgMrZXADIQCUQwCNAuS/h5592gmGTJDcOL+t
+FqnkrSRGao5PYn2t5KNTMFEwHQYDVR0OBBYEFBykH9mXAOCAxUeH1RD2Z2DzStfS
+MB8GA1UdIwQYMBaAFBykH9mXAOCAxUeH1RD2Z2DzStfSMA8GA1UdEwEB/wQFMAMB
+Af8wBQYDK2VwA0EAn1OJrEoC9E2Q6+8t3ajxy+JheT2UJbsWLtBtxHrdm7qBl/1D
+654u2yCA2+CEQQxP4njH6Wrk06HtTTA6DU7tAg==
+-----END CERTIFICATE-----
+"""
+
+
 def say(message: str, level: str = "INFO") -> None:
     """A log line, in JSON, on standard error."""
     record = {
@@ -252,7 +266,7 @@ def configure_nix(settings: dict[str, Any]) -> None:
         Path("/nix/temp-install-dir/nix").rename(named)
         (named / "version").unlink()
         (named / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-        (named / "etc/ssl/certs/ca-bundle.crt").write_text("# the simulated world's certificates: none\n")
+        (named / "etc/ssl/certs/ca-bundle.crt").write_text(CERTIFICATES)
     store_path = run(str(HIDDEN / "nix/bin/nix-store"), "--add", str(named)).strip()
     generation = DEFAULT_PROFILE.with_name("default-1-link")
     for link, target in ((generation, store_path), (DEFAULT_PROFILE, generation.name)):

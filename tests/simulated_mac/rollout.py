@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from .lab import REPOSITORY, Lab, enter_tier
 from .mac import SimulatedMac
 
 NAME = "demo"
+ABSENT = "linux_builder_state=absent"
 PROVED = "/var/lib/builderfleet/proved"
 
 
@@ -37,13 +39,14 @@ def main(arguments: Sequence[str]) -> int:
     inventory = lab.directory / "inventory.yml"
     write_inventory(inventory, [mac], {**variables, "linux_builder_build": "always"})
     say("pyinfra: the project's inventory and deploy.py, over SSH")
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # it is pyinfra's run that is stopped, and that says so
     code = subprocess.run(
         [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "BUILDERFLEET_INVENTORY": f"{REPOSITORY / 'inventory'}:{inventory}"},
         check=False,
     ).returncode
-    print(closing(mac, code))
+    print(closing(mac, code, dry="--dry" in arguments, absent=ABSENT in arguments or f"--data={ABSENT}" in arguments))
     return code
 
 
@@ -62,27 +65,36 @@ def say(line: str) -> None:
     print(f"==> {line}", file=sys.stderr, flush=True)
 
 
-def closing(mac: SimulatedMac, code: int) -> str:
-    """Where the Linux build was made, and what to try next."""
+def closing(mac: SimulatedMac, code: int, *, dry: bool = False, absent: bool = False) -> str:
+    """Where the Linux build was made, if this run made one, and what to try next."""
     command = ".venv/bin/python -m tests.simulated_mac"
     inside = "" if mac.lab.tier == "network" else f"{command}.rootless "
     inventory = mac.lab.directory / "inventory.yml"
+    proved = code == 0 and not dry and not absent and mac.exists(PROVED)
     lines = [""]
-    if code == 0 and mac.exists(PROVED):
-        lines.append(
-            f"A Linux package was built from this Mac, in its builder: {mac.read(PROVED).decode().splitlines()[0]}"
-        )
-    lines += [
-        "What to try next:",
-        "  ./rollout                 again: no changes",
-        "  ./rollout --dry           what would change, and nothing written",
-        f"  {command} ssh {mac.name}     a shell on the Mac",
-        f"  {command} run {mac.name} rm /etc/nix/machines    some drift; then ./rollout --dry",
-        f"  {inside}.venv/bin/ansible-playbook -i inventory -i {inventory} playbooks/drift.yml    the same through Ansible",
-        "  ./rollout --data linux_builder_state=absent    take it back",
-        f"  {command} down {mac.name}    throw the Mac away",
-    ]
-    return "\n".join(lines)
+    if proved:
+        said = mac.read(PROVED).decode().partition("\t")[0]
+        lines.append(f"A Linux package was built from this Mac, in its builder: {said}")
+    lines += ["What to try next:", f"  ./rollout                 {_again(code, dry, absent)}"]
+    if not dry:
+        lines.append("  ./rollout --dry           what would change, and nothing written")
+    lines.append(f"  {command} ssh {mac.name}     a shell on the Mac")
+    if proved:
+        lines += [
+            f"  {command} run {mac.name} rm /etc/nix/machines    some drift; then ./rollout --dry",
+            f"  {inside}.venv/bin/ansible-playbook -i inventory -i {inventory} playbooks/drift.yml    the same through Ansible",
+        ]
+    if not absent:
+        lines.append(f"  ./rollout --data {ABSENT}    take it back")
+    return "\n".join((*lines, f"  {command} down {mac.name}    throw the Mac away"))
+
+
+def _again(code: int, dry: bool, absent: bool) -> str:
+    if dry:
+        return "in earnest" if code in (0, 2) else "in earnest, when what is said above is put right"
+    if code:
+        return "again: it goes on where it was, when what is said above is put right"
+    return "set it up again" if absent else "again: no changes"
 
 
 if __name__ == "__main__":

@@ -42,11 +42,11 @@ _DEBIANS = {
     "resolv.conf": "",
 }
 
-_KNOWN_TO_ROOT = "SQLite format 3, as far as anybody here looks\n"
+PRIVACY_DATABASE = "SQLite format 3\0" + 84 * "\0"  # the size of its header, as far as anybody here looks
 
 FILES = {
     **{f"private/etc/{name}": text for name, text in {**_ETC, **_DEBIANS}.items()},
-    "Library/Application Support/com.apple.TCC/TCC.db": _KNOWN_TO_ROOT,
+    "Library/Application Support/com.apple.TCC/TCC.db": PRIVACY_DATABASE,
 }
 
 NOT_OF_A_MAC = frozenset(f"/private/etc/{name}" for name in _DEBIANS)

@@ -18,8 +18,10 @@ from typing import Any
 from builderfleet.plugin_utils.asking import Answers, Question
 from builderfleet.plugin_utils.formats.launchctl import Job
 from builderfleet.plugin_utils.ledger import LEDGER, STATE, Entry, Ledger
+from builderfleet.plugin_utils.questions.attribute import Attribute
+from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.clock import Clock
-from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind, Metadata, Pointed
 from builderfleet.plugin_utils.questions.free_space import FreeSpace, Space
 from builderfleet.plugin_utils.questions.guest import Guest, GuestState
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
@@ -33,11 +35,16 @@ from builderfleet.plugin_utils.questions.nix import (
     DaemonReply,
     NixConfiguration,
     NixDaemonReply,
+    NixDaemonStart,
+    NixSources,
     NixVersion,
 )
+from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
+from builderfleet.plugin_utils.questions.store_volume import StoreVolume
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
-from builderfleet.plugin_utils.resources.builder_vm import RootNames
-from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
+from builderfleet.plugin_utils.resources.builder_vm import RootNames, StateNames
+from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
+from builderfleet.plugin_utils.resources.trusted_files import LooseFiles
 
 World = dict[Question[Any], Any]
 
@@ -151,13 +158,21 @@ _STOCK: Mapping[type[Any], Any] = {
     Listeners: (),
     Greeting: b"",
     NixConfiguration: Configuration(installed=False),
+    NixDaemonStart: None,
+    NixSources: (),
     NixVersion: "",
+    Pointed: None,
     RootNames: (),
-    EffectiveSshConfig: {},
+    StoreVolume: None,
+    StateNames: frozenset(),
+    Attribute: "",
+    Certificates: Bundle(None, copied=False),
+    EffectiveSshConfig: SshConfiguration(),
     Clock: NOW,
     FreeSpace: Space(500 * 2**30, 200 * 2**30),
     Guest: GuestState(status=255, error="ssh: Could not resolve hostname builderfleet", before=NOW, after=NOW),
     LogTail: (),
+    LooseFiles: (),
     LoginItemsOff: frozenset(),
     NixDaemonReply: DaemonReply(False, "status 127"),
 }

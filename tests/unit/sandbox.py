@@ -19,9 +19,11 @@ import pytest
 
 _BIN = "bash cat chmod cp date echo expr kill ln ls mkdir mv ps pwd rm rmdir sleep sync test"
 _USR_BIN = (
-    "awk base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh-keygen tail tr true wc"
+    "awk base64 basename cut dirname env false find grep head id mktemp perl sed shasum sort ssh ssh-keygen tail tr true"
+    " wc"
 )
 _USR_SBIN = "chown"
+_AWK = "original-awk"  # the one that a Mac has, too; of Debian's package of that name
 _DEVICES = ("null", "urandom")
 
 # /usr is a directory with links into the real one, which is mounted at /host and cannot be written to; /proc is for ps.
@@ -65,7 +67,8 @@ class Sandbox:
             (root / name).symlink_to(f"usr/{name}")
         for folder, names in (("bin", _BIN), ("usr/bin", _USR_BIN), ("usr/sbin", _USR_SBIN)):
             for name in names.split():
-                real = Path(shutil.which(name, path="/usr/bin:/usr/sbin:/bin:/sbin") or f"/usr/bin/{name}")
+                theirs = _AWK if name == "awk" else name
+                real = Path(shutil.which(theirs, path="/usr/bin:/usr/sbin:/bin:/sbin") or f"/usr/bin/{theirs}")
                 if real.is_symlink() and real.readlink().is_relative_to("/etc"):  # one of Debian's alternatives
                     real = real.resolve()
                 (root / folder / name).symlink_to(f"/host/{real.parent.name}/{real.name}")

@@ -17,13 +17,14 @@ import pytest
 import yaml
 from ansible_collections.builderfleet.macos.plugins.action import MacAction, ResourceAction
 from ansible_collections.builderfleet.macos.plugins.doc_fragments.mac import ModuleDocFragment
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.controller import LEAST_ANSIBLE
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.outcome import Outcome
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.parameters import by_itself, parameters
+from ansible_collections.builderfleet.macos.plugins.plugin_utils.readers import Choice
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.resources.linux_builder import PHASES
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.session import Session
 from ansible_collections.builderfleet.macos.plugins.plugin_utils.variables import (
     VARIABLES,
-    Choice,
     Variable,
     WrongVariable,
     values,
@@ -64,7 +65,9 @@ def in_words(default: Any) -> str:
     """A default as prose has it; nothing where there is none."""
     if isinstance(default, tuple):
         return ", ".join(default)
-    return "" if default is None else str(default).replace("True", "true")
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else str(default)
 
 
 def text(description: str | list[str]) -> str:
@@ -190,11 +193,11 @@ def test_examples_can_be_used_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_return_values_are_those_of_the_report(name: str) -> None:
-    refused = Session((), who="a test", wrong=(WrongVariable("linux_builder_cores", 0, "too few"),))
+    refused = Session((), who="a test", wrong=(WrongVariable("linux_builder_cores", "too few"),))
     subject = action(name).__new__(action(name))
-    subject._task = SimpleNamespace(diff=True, check_mode=False)
+    subject._task = SimpleNamespace(diff=True, check_mode=False, no_log=False)
     documented = yaml.safe_load(written(name).RETURN)
-    assert set(documented) == set(subject.report(refused, "mac")) - {"changed", "failed", "msg", "diff"}
+    assert set(documented) == set(subject.report(refused)) - {"changed", "failed", "msg", "diff"}
     never = {Outcome.UNREACHABLE}
     if name == "doctor":  # it puts nothing right
         never |= {Outcome.CHANGED, Outcome.WOULD_CHANGE, Outcome.REBOOT_NEEDED}
@@ -258,3 +261,4 @@ def test_one_range_of_ansible_versions() -> None:
     runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"]
     (package,) = re.findall(r'"ansible-core(\S+?)"', (ROOT / "pyproject.toml").read_text())
     assert runtime.replace(".0,", ",").removesuffix(".0") == package
+    assert f">={'.'.join(map(str, LEAST_ANSIBLE))}.0," in runtime

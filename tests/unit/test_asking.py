@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import (
+    MOST_READ,
     Answers,
     Question,
     Replies,
@@ -323,7 +324,7 @@ def test_the_same_questions_make_the_same_script() -> None:
 
 
 def test_a_probe_that_asks_nothing(sh: str) -> None:
-    with pytest.raises(Unknown, match=r"File\(path='/etc/hosts'\).*not asked"):
+    with pytest.raises(Unknown, match=r"^/etc/hosts: it was not asked"):
         ask(sh)[File("/etc/hosts")]
 
 
@@ -338,7 +339,7 @@ def test_unknown_is_never_a_default() -> None:
     answers = Answers.given({File("/a"): "given"})
     assert answers[File("/a")] == "given"  # type: ignore[comparison-overlap]
     for _ in range(2):
-        with pytest.raises(Unknown, match=r"File\(path='/b'\): it was not asked"):
+        with pytest.raises(Unknown, match=r"^/b: it was not asked"):
             answers[File("/b")]
 
 
@@ -388,3 +389,29 @@ def test_a_mac_whose_disk_is_full_answers() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     answers = probe.answers(Transcript.parse(ran.stdout, TOKEN))
     assert answers[File("/etc/passwd")].kind is Kind.FILE
+
+
+def test_a_file_too_long_to_be_read_is_said_to_be_so(sh: str, tmp_path: Path) -> None:
+    path = tmp_path / "machines"
+    with path.open("wb") as file:
+        file.truncate(MOST_READ + 1)
+    found = ask(sh, File(str(path)))
+    with pytest.raises(Unknown, match=rf"^{path}: it has {MOST_READ + 1} bytes, and of nothing so long .*shorten it"):
+        found[File(str(path))]
+
+
+def test_a_long_file_over_a_slow_connection_makes_no_command_late(tmp_path: Path) -> None:
+    """It takes its time to be printed; that is none of a command's."""
+    path = tmp_path / "machines"
+    path.write_bytes(b"x" * 2**20)
+    question = Raw((read(str(path)), run("/bin/echo", "done", limit=1)))
+    probe = probe_of([question])
+    script = shell.wrap(probe.script(TOKEN)).encode()
+    process = subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
+    process.stdin.write(script)
+    process.stdin.close()
+    time.sleep(1.6)  # nobody reads what it prints meanwhile
+    text = process.stdout.read().decode()
+    process.wait()
+    assert probe.answers(Transcript.parse(text, TOKEN))[question].ran(1).output == "done\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,9 @@ from builderfleet.plugin_utils.questions.power import InternalBattery
 from builderfleet.shared_inventory import load
 
 from tests.unit.answers import APPLE_SILICON
+from tests.unit.sshd import Sshd, sshd
+
+__all__ = ["sshd"]
 
 INVENTORY = Path(__file__).parents[2] / "inventory"
 ASLEEP = Refusal("ssh: connect to host asleep port 22: Connection timed out", Outcome.UNREACHABLE)
@@ -78,10 +82,8 @@ def test_each_mac_gets_the_groups_that_its_answers_put_it_in(fleet: Path, capsys
         "intel": {"macs", "laptops", "intel"},
     }
     hosts = {host.name: host.connection for host in load([str(fleet)])}
-    assert hosts["desktop"] == {
-        "ssh_hostname": "192.0.2.2", "ssh_user": "admin", "ssh_strict_host_key_checking": "yes"
-    }  # fmt: skip
-    assert hosts["laptop"] == {"ssh_user": "admin", "ssh_strict_host_key_checking": "yes"}
+    assert hosts["desktop"] == {"ssh_hostname": "192.0.2.2", "ssh_user": "admin"}
+    assert hosts["laptop"] == {"ssh_user": "admin"}
     out = capsys.readouterr().out
     assert "+        desktop:\n+          ansible_host: 192.0.2.2\n" in out
     assert "  laptop   changed  laptops: Apple silicon, macOS 15.5, 8 cores, 16GiB\n" in out
@@ -100,7 +102,7 @@ def test_one_macs_trouble_is_its_own(fleet: Path, capsys: pytest.CaptureFixture[
     assert set(groups(fleet)) == {"laptop"}
     assert "asleep      unreachable  ssh: connect to host asleep port 22: Connection timed out" in out
     assert "linux       failed       this is no Mac: its kernel is Linux" in out
-    assert "speechless  failed       could not tell what kind of Mac this is: InternalBattery" in out
+    assert "speechless  failed       could not tell what kind of Mac this is: the battery" in out
 
 
 def test_a_mac_that_is_named_twice(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,16 +126,44 @@ def test_dry_writes_nothing(fleet: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "laptop  would change  laptops:" in out
 
 
-def test_who_is_in_the_inventory_already_is_refused_and_not_asked(
+def test_who_is_in_the_inventory_already_is_no_change_and_not_asked(
     fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.write_text(fleet.read_text().replace("hosts: {}", "hosts:\n        first:\n        'mac-[1:3]':", 1))
     before = fleet.read_text()
-    assert run(fleet, "first", "mac-2") == 1
+    assert run(fleet, "first", "mac-2", "--group", "canary") == 0
     out = capsys.readouterr().out
-    assert f"first  failed  it is in the inventory already ({fleet}, line 9; canary): edit it there" in out
-    assert f"mac-2  failed  it is in the inventory already ({fleet}, in a range; canary)" in out
+    assert f"first  converged  no changes; it is in the inventory already ({fleet}, line 9; canary)" in out
+    assert f"mac-2  converged  no changes; it is in the inventory already ({fleet}, in a range; canary)" in out
+    assert run(fleet, "first=192.0.2.9", "mac-2") == 1
+    assert "with the address first and not 192.0.2.9: edit it there" in capsys.readouterr().out
+    assert run(fleet, "first", "--group", "laptops") == run(fleet, "first", "--user", "eve") == 1
     assert fleet.read_text() == before
+
+
+def test_one_mac_has_one_name(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fleet, "laptop=192.0.2.2", "again=192.0.2.2", "laptop-2=laptop") == 1
+    out = capsys.readouterr().out
+    assert "laptop    failed   192.0.2.2 is the address of again as well" in out
+    assert set(groups(fleet)) == {"laptop-2"}
+    assert run(fleet, "third=laptop") == 1
+    assert "laptop is the address of laptop-2 as well" in capsys.readouterr().out
+
+
+def test_a_group_is_not_made_by_a_slip(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fleet, "laptop", "--group", "canry") == 1
+    err = capsys.readouterr().err
+    assert f"failed: {fleet} has no group canry, it has canary, laptops" in err
+    assert "canary was meant? --new-group makes a new one" in err
+    assert groups(fleet) == {}
+    assert run(fleet, "laptop", "--group", "canry", "--new-group") == 0
+    assert groups(fleet) == {"laptop": {"macs", "canry"}}
+
+
+def test_words_for_ssh_are_kept(fleet: Path) -> None:
+    assert run(fleet, "laptop", "--ssh-option=-o ProxyJump=bastion", "--ssh-option", "-o 'User=a b'") == 0
+    (host,) = load([str(fleet)])
+    assert host.ssh_words[-4:] == ("-o", "ProxyJump=bastion", "-o", "User=a b")
 
 
 def test_what_a_run_would_refuse_is_said(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,13 +171,13 @@ def test_what_a_run_would_refuse_is_said(fleet: Path, capsys: pytest.CaptureFixt
     (fleet.parent / "group_vars/canary.yml").write_text("linux_builder_corse: 2\n")
     assert run(fleet, "old", "small", "intel", "--dry") == 2
     out = capsys.readouterr().out
-    assert "warning: macOS = '13.7': macOS 14 is the oldest that is supported" in out
-    assert "warning: host = 'kern.hv_support = 0': this Mac cannot run virtual machines" in out
-    assert "warning: linux_builder_memory = '6GiB': this Mac has 8GiB of memory" in out
-    assert "warning: linux_builder_nixpkgs_release = '26.11': this Mac has an Intel processor" in out
+    assert "warning: macOS: it has 13.7, and 14 is the oldest that is supported" in out
+    assert "warning: host: this Mac cannot run virtual machines" in out
+    assert "warning: linux_builder_memory: this Mac has 8GiB of memory" in out
+    assert "warning: linux_builder_nixpkgs_release: this Mac has an Intel processor" in out
     assert "uid" not in out
     assert run(fleet, "laptop", "--group", "canary", "--dry") == 2
-    assert "warning: linux_builder_corse = 2: there is no such variable" in capsys.readouterr().out
+    assert "warning: linux_builder_corse: there is no such variable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -249,9 +279,9 @@ def test_the_script_goes_in_and_the_answers_come_back(ssh: Ssh) -> None:
         ("ssh: connect to host mac port 22: Connection timed out", Outcome.UNREACHABLE),
         ("ssh: connect to host mac port 22: Operation timed out", Outcome.UNREACHABLE),
         ("ssh: connect to host mac port 22: No route to host", Outcome.UNREACHABLE),
-        ("ssh: connect to host mac port 22: Connection refused", Outcome.UNREACHABLE),
-        ("ssh: Could not resolve hostname mac: Name or service not known", Outcome.UNREACHABLE),
-        ("Connection closed by UNKNOWN port 65535", Outcome.UNREACHABLE),
+        ("ssh: connect to host mac port 22: Connection refused", Outcome.NEEDS_PERSON),
+        ("ssh: Could not resolve hostname mac: Name or service not known", Outcome.FAILED),
+        ("Connection closed by UNKNOWN port 65535", Outcome.FAILED),
         ("Host key verification failed.", Outcome.FAILED),
         ("admin@mac: Permission denied (publickey).", Outcome.FAILED),
         ("command-line: line 0: Bad configuration option: x", Outcome.FAILED),
@@ -288,3 +318,60 @@ def test_no_ssh_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Refusal, match="Install OpenSSH's client"):
         ask(["mac"])
+
+
+# --- host keys -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(sshd: Sshd, tmp_path: Path) -> tuple[Path, list[str]]:
+    """An inventory, and the words by which a real server is enrolled whose key is in no known_hosts."""
+    shutil.copytree(INVENTORY, tmp_path / "inventory")
+    words = f"-F none -p {sshd.port} -i {sshd.directory / 'key'} -o GlobalKnownHostsFile=none"
+    words += f" -o UserKnownHostsFile={tmp_path / 'ssh/known'}"
+    fleet = tmp_path / "inventory/fleet.yml"
+    return fleet, ["enroll", "--inventory", str(fleet), "here=127.0.0.1", f"--ssh-option={words}"]
+
+
+def fingerprint(sshd: Sshd) -> str:
+    command = ["ssh-keygen", "-lf", str(sshd.directory / "host.pub")]
+    said: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return said.split()[1]
+
+
+def test_a_host_key_is_shown_and_taken_by_its_fingerprint(
+    real: tuple[Path, list[str]],
+    sshd: Sshd,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _fleet, words = real
+    known = tmp_path / "ssh/known"
+    assert main(words) == 1
+    assert f"its host key is not known; it shows the ED25519 key {fingerprint(sshd)}" in capsys.readouterr().out
+    assert main([*words, "--accept-key", "SHA256:" + "A" * 43]) == 1
+    assert main([*words, "--accept-key", fingerprint(sshd)]) == 1, "this machine is no Mac"
+    assert "this is no Mac" in capsys.readouterr().out
+    assert not known.exists(), "only the key of a Mac that is enrolled is taken"
+
+    asked = enroll.ask
+    monkeypatch.setattr(enroll, "ask", lambda destination: (asked(destination), answers())[1])
+    assert main([*words, "--accept-key", fingerprint(sshd), "--dry"]) == 2
+    assert not known.exists()
+    assert main([*words, "--accept-key", fingerprint(sshd)]) == 0
+    assert f"ED25519 host key {fingerprint(sshd)} accepted" in capsys.readouterr().out
+    assert known.read_text() == f"[127.0.0.1]:{sshd.port} {sshd.public('host')}\n"
+    assert stat.S_IMODE(known.stat().st_mode) == 0o600
+    assert main([*words, "--accept-key", fingerprint(sshd)]) == 0
+    assert "converged" in capsys.readouterr().out
+
+    known.write_text("# mine, without an end")
+    assert main([*words, "--accept-key", fingerprint(sshd)]) == 0, "of a Mac that is enrolled as well"
+    assert known.read_text().startswith("# mine, without an end\n[127.0.0.1]")
+
+    known.write_text(f"[127.0.0.1]:{sshd.port} {sshd.public('other')}\n")
+    assert main([*words, "--accept-key", fingerprint(sshd)]) == 1, (
+        "a key that has changed is not taken beside the former"
+    )
+    assert "not the host key that is known" in capsys.readouterr().out

@@ -167,8 +167,15 @@ def test_both_dialects_of_print_disabled(text: str) -> None:
     assert launchctl.parse_disabled(text) == {"a.b": True, "c": False}
 
 
-def test_nothing_overridden() -> None:
-    assert launchctl.parse_disabled("\tdisabled services = {\n\t}\n") == {}
+@pytest.mark.parametrize("text", ["\tdisabled services = {\n\t}\n", "\n\tdisabled services = (no disabled services)\n"])
+def test_nothing_overridden(text: str) -> None:
+    assert launchctl.parse_disabled(text) == {}
+
+
+@pytest.mark.parametrize("state", ["SIGTERMed", "SIGKILLed"])
+def test_a_job_that_was_booted_out_is_leaving(state: str) -> None:
+    assert Job(label="x", path=None, state=state).is_leaving
+    assert not Job(label="x", path=None, state="running").is_leaving
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from builderfleet.plugin_utils.asking import Answers, Unknown
-from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, PARENT, Entry, Ledger, edited, ledger, taken_back
+from builderfleet.plugin_utils.asking import Answers, Question, Unknown
+from builderfleet.plugin_utils.ledger import (
+    BACKUPS,
+    LEDGER,
+    PARENT,
+    Entry,
+    Ledger,
+    WholeFile,
+    edited,
+    ledger,
+    taken_back,
+)
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found
-from builderfleet.plugin_utils.shell import STATE_DIRECTORY
+from builderfleet.plugin_utils.resource import Change, Step
+from builderfleet.plugin_utils.shell import LIBRARY, STATE_DIRECTORY
 
 from tests.unit.answers import FIFO, carried, directory, file, link
 from tests.unit.real_files import RealFiles
@@ -323,3 +336,70 @@ def test_a_damaged_ledger_is_unknown(content: str | bytes) -> None:
 def test_something_else_in_its_place_is_unknown(found: Found) -> None:
     with pytest.raises(Unknown, match="damaged"):
         ledger(Answers.given({LEDGER: found}))
+
+
+# --- files that are written as a whole -------------------------------------------------------------------------------
+
+CORP = b"Host jump\n  ProxyJump bastion.corp\n\xff"
+WHOLE = WholeFile(File("/etc/corp.conf"), b"# ours")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A resource that is one whole file."""
+
+    present: bool
+    title: str = "whole"
+
+    def questions(self) -> Iterator[Question[Any]]:
+        yield from (WHOLE.file, LEDGER, PARENT)
+
+    def changes(self, answers: Answers) -> Iterator[Step]:
+        yield from (
+            WHOLE.as_wanted("write it", answers, b"# ours\nit\n") if self.present else WHOLE.gone("remove it", answers)
+        )
+
+
+def test_somebody_elses_file_is_kept_and_comes_back_byte_for_byte(dash_sandbox: Sandbox) -> None:
+    mac, where = RealFiles(dash_sandbox), dash_sandbox / "/etc/corp.conf"
+    where.write_bytes(CORP)
+    where.chmod(0o640)
+    assert mac.converge(Whole(True)) == ["write it in place of somebody else's /etc/corp.conf, which is kept"]
+    assert where.read_bytes() == b"# ours\nit\n"
+    where.write_bytes(b"# ours\nedited\n")
+    assert mac.converge(Whole(True)) == ["write it"]
+    assert mac.converge(Whole(False)) == ["remove it, and put back what was there before"]
+    assert (where.read_bytes(), where.stat().st_mode & 0o777) == (CORP, 0o640)
+    assert mac.forgot("/etc/corp.conf")
+    assert mac.converge(Whole(False)) == []  # and what is not ours stays
+    assert where.read_bytes() == CORP
+
+
+def test_what_was_ours_alone_goes(dash_sandbox: Sandbox) -> None:
+    mac = RealFiles(dash_sandbox)
+    assert mac.converge(Whole(True)) == ["write it"]
+    assert mac.converge(Whole(False)) == ["remove it"]
+    assert not (dash_sandbox / "/etc/corp.conf").exists()
+    assert mac.converge(Whole(False)) == []
+
+
+def test_what_somebody_wrote_over_ours_stays(dash_sandbox: Sandbox) -> None:
+    mac, where = RealFiles(dash_sandbox), dash_sandbox / "/etc/corp.conf"
+    where.write_bytes(CORP)
+    mac.converge(Whole(True))
+    where.write_bytes(b"theirs\n")
+    assert mac.converge(Whole(True)) == ["write it in place of somebody else's /etc/corp.conf, which is kept"]
+    where.write_bytes(b"theirs again\n")
+    (forgotten,) = list(Whole(False).changes(mac._answers(Whole(False))))
+    assert "somebody else has written since" in forgotten.summary
+    mac.do(forgotten.script if isinstance(forgotten, Change) else "false")
+    assert where.read_bytes() == b"theirs again\n"
+
+
+def test_what_is_refused_is_not_remembered(mac: Mac) -> None:
+    mac.path.write_bytes(ORIGINAL)
+    script = edited(mac.answers(), FOREIGN, ORIGINAL + OURS, check="fail refused", former={PART: None})
+    before = {**mac.sandbox.files("/etc"), **mac.sandbox.files("/var")}
+    ran = mac.sandbox.run(f"set -eu\n{LIBRARY}\n{script}")
+    assert (ran.returncode, ran.stderr) == (1, "refused\n")
+    assert {**mac.sandbox.files("/etc"), **mac.sandbox.files("/var")} == before

@@ -10,9 +10,13 @@ from builderfleet.plugin_utils.parameters import by_itself, parameters
 from builderfleet.plugin_utils.resource import Resource
 from builderfleet.plugin_utils.resources.builder_vm import BuilderVm
 from builderfleet.plugin_utils.resources.launchd_daemon import LaunchdDaemon
+from builderfleet.plugin_utils.resources.linux_build import LinuxBuild
 from builderfleet.plugin_utils.resources.mac_requirements import RootOnMac
+from builderfleet.plugin_utils.resources.nix_installation import NixInstallation
 from builderfleet.plugin_utils.resources.nix_machine import NixMachine
+from builderfleet.plugin_utils.resources.nix_setting import NixSetting
 from builderfleet.plugin_utils.resources.ssh_host import SshHost
+from builderfleet.plugin_utils.resources.ssh_keypair import SshKeypair
 from builderfleet.plugin_utils.size import Size
 
 
@@ -48,21 +52,25 @@ def test_sizes_and_pairs_are_read() -> None:
 @pytest.mark.parametrize(
     ("resource", "given", "said"),
     [
-        (NixMachine, {}, ["uri = None: it has to be given"]),
+        (NixMachine, {}, ["uri: it has to be given"]),
         (
             NixMachine,
             {"uri": 5, "max_jobs": "four"},
-            ["uri = 5: it is a text", "max_jobs = 'four': it is a whole number"],
+            ["uri: it is a store URI such as", "max_jobs: it is a whole number from 1"],
         ),
-        (NixMachine, {"uri": "a\nb"}, ["uri = 'a\\nb': it is a text of one line"]),
-        (NixMachine, {"uri": "a", "systems": "x86_64-linux"}, ["it is a list of texts"]),
-        (NixMachine, {"uri": "a", "port": 1}, ["port = 1: there is no such parameter; they are uri, systems"]),
-        (NixMachine, {"uri": "a", "present": "yes"}, ["present = 'yes': it is true or false"]),
-        (BuilderVm, {"memory": "8GB"}, ["memory = '8GB'", "8GiB"]),
+        (NixMachine, {"uri": "a\nb"}, ["uri: it is a store URI"]),
+        (
+            NixMachine,
+            {"uri": "a://b", "systems": {"x86_64-linux": 1}},
+            ["systems: it is a list, and each item is a system"],
+        ),
+        (NixMachine, {"uri": "a", "port": 1}, ["port: there is no such parameter; they are uri, systems"]),
+        (NixMachine, {"uri": "ssh://a", "present": "maybe"}, ["present: it is true or false"]),
+        (BuilderVm, {"memory": "8GB"}, ["memory: ", "8GiB"]),
         (
             SshHost,
             {"alias": "a", "file": "f", "options": {"BatchMode": True}},
-            ["BatchMode is True", "put it in quotes"],
+            ["options: BatchMode: it is a text", "put it in quotes"],
         ),
         (SshHost, {"alias": "a", "file": "f", "options": ["Port 22"]}, ["it is a mapping of names to texts"]),
     ],
@@ -82,3 +90,85 @@ def test_what_is_wrong_is_said(resource: type[Resource], given: dict[str, Any], 
 def test_what_may_be_secret_is_not_said(given: dict[str, Any], environment: dict[str, Any]) -> None:
     _, wrong = by_itself(LaunchdDaemon, {**given, "environment": environment})
     assert wrong and "s3cret" not in "\n".join(map(str, wrong))
+
+
+VM: dict[str, Any] = {}
+JOB = {"label": "org.example.x", "program_arguments": ["/bin/true"]}
+HOST = {"alias": "a", "file": "f.conf"}
+MACHINE = {"uri": "ssh-ng://builder"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "given", "name", "values"),
+    [
+        (BuilderVm, VM, "cores", [0, -1, 999, "08"]),
+        (BuilderVm, VM, "memory", ["8GB", "1MiB"]),
+        (BuilderVm, VM, "disk", ["1MiB", "six"]),
+        (BuilderVm, VM, "port", [22, 99999]),
+        (BuilderVm, VM, "nixpkgs", ["nixpkgs", "github:NixOS/nixpkgs/nixos-25.11", ""]),
+        (BuilderVm, VM, "host_key", ["garbage", "ssh-ed25519 AAAA", ""]),
+        (BuilderVm, VM, "label", ["a b", "../x"]),
+        (BuilderVm, VM, "alias", ["*", "a b"]),
+        (BuilderVm, VM, "key", ["relative", "/a b"]),
+        (BuilderVm, VM, "certificates", ["relative"]),
+        (LaunchdDaemon, JOB, "label", ["../x", "a b", ""]),
+        (LaunchdDaemon, JOB, "program_arguments", [[], [""], {"a": "b"}, ["a\nb"], [True]]),
+        (LaunchdDaemon, JOB, "exit_timeout", [-3, "x"]),
+        (LaunchdDaemon, JOB, "answers_on", [0, 99999]),
+        (LaunchdDaemon, JOB, "start_limit", [0]),
+        (LaunchdDaemon, JOB, "log", ["relative", "/var/log/"]),
+        (LaunchdDaemon, JOB, "working_directory", ["relative"]),
+        (LaunchdDaemon, JOB, "keep_alive", ["maybe"]),
+        (LaunchdDaemon, JOB, "environment", ["A=1", {"A": True}, {"A": None}]),
+        (NixMachine, MACHINE, "uri", ["a", "", 5, "ssh://a b", "ssh://a;b"]),
+        (NixMachine, MACHINE, "ssh_key", ["relative", "/a b"]),
+        (NixMachine, MACHINE, "max_jobs", [0, "four"]),
+        (NixMachine, MACHINE, "speed_factor", [0, 1.5]),
+        (NixMachine, MACHINE, "systems", [["linux"], "a b"]),
+        (NixMachine, MACHINE, "supported_features", [["a b"], ["-"], ["a;b"]]),
+        (NixMachine, MACHINE, "host_key", ["AAAA", "ssh-ed25519 AAAA"]),
+        (NixSetting, {"setting": "cores"}, "setting", ["a b", "include", "a=b", "", "# x"]),
+        (NixSetting, {"setting": "cores"}, "value", [{"a": "b"}, "4 # many", "a\nb", [{"a": "b"}], 1.5]),
+        (SshHost, HOST, "alias", ["*", "a b", ""]),
+        (SshHost, HOST, "file", ["../y", "", "..", "a b"]),
+        (SshHost, HOST, "options", [{"Port": "abc"}, {"Port": 0}, {"Host": "x"}, {"User": 'a"b'}, ["Port 22"]]),
+        (SshKeypair, {"path": "/k"}, "path", ["relative", "/", "/etc/"]),
+        (NixInstallation, {}, "extra_conf", [["garbage line"], ["a=b"]]),
+        (NixInstallation, {}, "sha256", ["xyz"]),
+        (LinuxBuild, {}, "systems", [["riscv"], ["x86_64-darwin"]]),
+    ],
+)
+def test_a_resource_alone_refuses_what_cannot_work_before_any_mac_is_asked(
+    resource: type[Resource], given: dict[str, Any], name: str, values: list[Any]
+) -> None:
+    assert by_itself(resource, given)[1] == ()
+    for value in values:
+        resources, wrong = by_itself(resource, {**given, name: value})
+        assert (resources, [each.name for each in wrong]) == ((), [name]), value
+        assert str(wrong[0]).startswith(f"{name}: ") and "garbage" not in str(wrong[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (4, "4"),
+        ("yes", "yes"),
+        (["root", "@admin"], "root @admin"),
+        ("root  @admin ", "root @admin"),
+        ([], ""),
+    ],
+)
+def test_the_value_of_a_setting_is_written_as_nix_writes_it(value: Any, written: str) -> None:
+    (_, setting), wrong = by_itself(NixSetting, {"setting": "it", "value": value})
+    assert (setting, wrong) == (NixSetting(setting="it", value=written), ())
+
+
+def test_what_a_command_line_gives_is_taken_as_ansible_takes_it() -> None:
+    (_, machine), _ = by_itself(
+        NixMachine, {"uri": "ssh://a", "systems": "x86_64-linux, aarch64-linux", "max_jobs": "4", "present": "yes"}
+    )
+    assert machine == NixMachine(uri="ssh://a", systems=("x86_64-linux", "aarch64-linux"), max_jobs=4)
+    (_, job), _ = by_itself(LaunchdDaemon, {"label": "x", "program_arguments": ["/bin/sleep", 3], "keep_alive": "off"})
+    assert job == LaunchdDaemon(label="x", program_arguments=("/bin/sleep", "3"), keep_alive=False)

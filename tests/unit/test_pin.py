@@ -199,11 +199,11 @@ def test_nobody_answers(variables: Path, web: str, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("line", "words", "said"),
     [
-        ("", ["--installer", "v2"], "nix_installer_version = 'v2': it is a version such as 2.35.2"),
+        ("", ["--installer", "v2"], "nix_installer_version: it is a version such as 2.35.2"),
         ("nix_installer_source: /Users/Shared/x", ["--installer", "2.36.0"], "a file that only the Macs have"),
-        ("nix_installer_source: ftp://x/y", ["--installer", "2.36.0"], "nix_installer_source = 'ftp://x/y': it is an http"),
+        ("nix_installer_source: ftp://x/y", ["--installer", "2.36.0"], "nix_installer_source: it is an http"),
         ("nix_installer_version: 2.36", [], "line 1: nix_installer_version has to be a string, saw YAML's float"),
-        ("nix_installer_version: '{{ v }}'", [], "nix_installer_version = '{{ v }}': it is a version"),
+        ("nix_installer_version: '{{ v }}'", [], "nix_installer_version: it is a version"),
         ("linux_builder_nixpkgs_release: 25.11", ["--nixpkgs", "x"], "has to be a string, saw YAML's float"),
         ('linux_builder_nixpkgs_release: ""', ["--installer", "2.36.0", "--nixpkgs", "a b"], "a branch, a tag or a revision"),
         ("a: [", [], "cannot be read as YAML"),

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
-from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils import questions, shell
 from builderfleet.plugin_utils.asking import Question, Replies, Request, Unknown, probe_of
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
@@ -15,7 +18,8 @@ from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.network import Listeners
 from builderfleet.plugin_utils.questions.nix import NIX, NixConfiguration, NixVersion
 from builderfleet.plugin_utils.questions.power import InternalBattery
-from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig
+from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig
+from builderfleet.plugin_utils.resources import builder_vm
 from builderfleet.plugin_utils.transcript import Transcript
 
 from tests.unit.answers import APPLE_SILICON, PUBLIC
@@ -50,7 +54,7 @@ MAC = {
     "-productVersion": ran("15.5\n"),
     "hw": ran(SYSCTL, 1),
     "-u": ran("0\n"),
-    "-c": ran("S"),
+    "-c": ran("SQLite format 3\0"),
     "-m": ran("arm64\n"),
 }
 
@@ -76,8 +80,18 @@ def test_an_intel_mac_has_fewer_oids() -> None:
     assert (intel.apple_silicon, intel.translated, intel.linux_system) == (False, False, "x86_64-linux")
 
 
-def test_full_disk_access_shows_in_what_root_can_read() -> None:
-    assert not mac(privacy=ran("", 1, "head: Operation not permitted\n")).full_disk_access
+@pytest.mark.parametrize(
+    ("privacy", "access"),
+    [
+        (ran("SQLite format 3\0"), True),
+        (ran("", 1, "head: /Library/Application Support/com.apple.TCC/TCC.db: Operation not permitted\n"), False),
+        (ran(""), None),
+        (ran("no database, ..."), None),
+        (ran("", 1, "head: /Library/Application Support/com.apple.TCC/TCC.db: No such file or directory\n"), None),
+    ],
+)
+def test_full_disk_access_shows_in_what_root_reads_of_the_privacy_database(privacy: Reply, access: bool | None) -> None:
+    assert mac(privacy=privacy).full_disk_access is access
 
 
 def test_what_is_no_mac_is_known_by_its_kernel_alone() -> None:
@@ -262,7 +276,7 @@ def test_a_nix_that_is_not_there_or_does_not_read_its_configuration() -> None:
 @pytest.mark.parametrize("question", [NixConfiguration(), NixVersion(), EffectiveSshConfig("x")])
 def test_what_hangs_is_unknown(question: Question[Any]) -> None:
     with pytest.raises(Unknown, match="took longer"):
-        answer(question, HUNG)
+        answer(question, *[HUNG] * len(question.requests()))
 
 
 def test_versions() -> None:
@@ -270,10 +284,21 @@ def test_versions() -> None:
     assert answer(NixVersion(), ran("", 127)) == ""
 
 
-def test_what_ssh_uses() -> None:
-    assert answer(EffectiveSshConfig("x"), ran("port 31422\nuser builder\n")) == {
-        "port": ["31422"],
-        "user": ["builder"],
+def test_every_question_says_in_words_what_it_asks() -> None:
+    """What cannot be told names its question, to people."""
+    modules = [
+        importlib.import_module(f"{questions.__name__}.{each.name}")
+        for each in pkgutil.iter_modules(questions.__path__)
+    ]
+    kinds = {
+        kind
+        for module in (*modules, builder_vm)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and hasattr(kind, "requests") and not getattr(kind, "_is_protocol", False)
     }
-    with pytest.raises(Unknown, match="ended with status 255: Bad configuration"):
-        answer(EffectiveSshConfig("x"), ran("", 255, "Bad configuration option\n"))
+    assert {Mac, LaunchdJob, builder_vm.RootNames} <= kinds
+    for kind in kinds:
+        assert "__str__" in vars(kind), kind
+        wanted = {"int": 31422, "str": "/it"}
+        given = [wanted.get(str(each.type), ()) for each in fields(kind) if each.default is MISSING]
+        assert kind.__name__ not in str(kind(*given)) and "=" not in str(kind(*given))

@@ -105,6 +105,18 @@ def test_a_guest_that_lets_nobody_in() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "went_to"),
+    [
+        ("debug1: Connecting to 127.0.0.1 [127.0.0.1] port 22.\r\n", "127.0.0.1 port 22"),
+        ("debug1: Executing proxy command: exec nc x 22\n", "a proxy command"),
+        ("Bad configuration option: x\n", ""),
+    ],
+)
+def test_where_ssh_went_to(said: str, went_to: str) -> None:
+    assert answer(Guest("x"), ran("before 1\nafter 2\n\n", 255, said)).went_to == went_to
+
+
 NIX = """
 shift 2; [ "$1" != --option ] || shift 6
 case $* in
@@ -119,7 +131,15 @@ esac
 """
 
 
-def ask(sandbox: Sandbox, substituters: str, *, resolves: int = 0, fetched: int = 0, mac: int = 0) -> GuestState:
+def ask(
+    sandbox: Sandbox,
+    substituters: str,
+    *,
+    resolves: int = 0,
+    fetched: int = 0,
+    mac: int = 0,
+    said: str = "error: no (7)\n",
+) -> GuestState:
     """What the probe makes of a guest, which is the sandbox itself: ssh hands the script to its shell."""
     sandbox.double("/usr/bin/ssh", f"for last; do :; done; printf '%s' '{SSH_SAID}' >&2; exec /bin/sh -c \"$last\"")
     sandbox.double("/bin/df", f"printf '%s' '{DF}'")
@@ -127,7 +147,7 @@ def ask(sandbox: Sandbox, substituters: str, *, resolves: int = 0, fetched: int 
     sandbox.double("/usr/bin/nix", NIX)
     sandbox.double("/usr/bin/getent", f"exit {resolves}")
     sandbox.double("/usr/bin/curl", f"[ {mac} = 0 ] && echo StoreDir: /nix/store")
-    for name, text in (("substituters", substituters), ("fetched", str(fetched)), ("ping", "error: no (7)\n")):
+    for name, text in (("substituters", substituters), ("fetched", str(fetched)), ("ping", said)):
         (sandbox / name).write_text(text)
     (sandbox / "etc/resolv.conf").write_text("nameserver 8.8.8.8\nnameserver 10.0.2.3\n")
     question = Guest("builderfleet")
@@ -160,6 +180,22 @@ def test_every_nix_is_understood(sandbox: Sandbox, age: str) -> None:
     state = ask(sandbox, CACHE)
     assert state.substituters == CACHE
     assert state.fetch is not None and state.fetch.well
+
+
+# What Nix printed, by its version, where a cache answers with an error and a page.
+ERROR_PAGES = {
+    "2.8.0": "error: unable to download 'x': HTTP error 500 ('Error')\n\n       response body:\n\n       <html>\n",
+    "2.26.3": "error: unable to download 'x': HTTP error 500\n\n       response body:\n\n       <html>\n",
+    "2.34.8": "warning: 'ping' is a deprecated alias for 'info'\nerror: unable to download 'x': HTTP error 500\n\n"
+    "       response body:\n\n       error: of somebody else\n       </html>\n",
+}
+
+
+@pytest.mark.parametrize("version", ERROR_PAGES)
+def test_of_a_cache_s_error_page_it_is_the_error_that_is_told(sandbox: Sandbox, version: str) -> None:
+    state = ask(sandbox, CACHE, fetched=1, said=ERROR_PAGES[version])
+    assert state.fetch is not None
+    assert state.fetch.said.startswith("error: unable to download 'x': HTTP error 500")
 
 
 @pytest.mark.parametrize("mac", [0, 7])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import plistlib
+import re
 import signal
 import subprocess
 import time
@@ -14,7 +16,10 @@ from pathlib import Path
 import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Replies, Unknown
-from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE
+from builderfleet.plugin_utils.endings import STARTS
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE, Entry, Ledger
+from builderfleet.plugin_utils.questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
+from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
@@ -22,17 +27,25 @@ from builderfleet.plugin_utils.questions.network import Greeting
 from builderfleet.plugin_utils.questions.nix import NIX
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.builder_vm import (
+    CERTIFICATES,
     DIRECTORY,
     DISK,
+    EXCLUDE,
     KEYS,
     KNOWN_HOSTS,
+    LEFT_OF_LOG,
+    LOG,
+    MOST_LOG,
+    PROFILES,
     PUBLIC_KEY,
+    RENEW,
     ROOTS,
     WRAPPER,
     BuilderVm,
     FormerBuilderVms,
     NoStateDirectory,
     RootNames,
+    StateNames,
 )
 from builderfleet.plugin_utils.size import Size
 
@@ -46,6 +59,7 @@ from tests.unit.answers import (
     Case,
     Person,
     World,
+    answers,
     directory,
     file,
     ledger_of,
@@ -72,7 +86,12 @@ WRITE, RESTART = "write the builder VM's start script", "restart the builder VM,
 PIN = "pin the builder VM's host key"
 REMOVE, FORMER = "remove the builder VM with its disk", "let the garbage collector have former builder VMs"
 
+BUNDLE = Certificates(WANTED.certificates, CERTIFICATES)
+NOT_BACKED_UP = Attribute(DIRECTORY, NO_BACKUP)
 CONVERGED: World = {
+    PROFILES: directory(),
+    BUNDLE: Bundle(140, copied=True),
+    NOT_BACKED_UP: NO_BACKUP_VALUE,
     STATE: directory(),
     Metadata(DIRECTORY): directory(),
     Metadata(KEYS): directory(),
@@ -120,6 +139,28 @@ CASES = [
     Case("disk was deleted", WANTED, CONVERGED | {DISK: NOTHING}, (RESTART,)),
     Case("disk was deleted, VM starts", WANTED, CONVERGED | {DISK: NOTHING, Greeting(31422): b""}),
     Case("disk was deleted, VM is off", WANTED, CONVERGED | {DISK: NOTHING, JOB: loaded(WANTED.label, pid=None)}),
+    Case("disk is backed up", WANTED, CONVERGED | {NOT_BACKED_UP: ""}, (EXCLUDE,)),
+    Case("certificates renewed", WANTED, CONVERGED | {BUNDLE: Bundle(141, copied=False)}, (RENEW,)),
+    Case(
+        "certificates renewed, VM starts", WANTED, CONVERGED | {BUNDLE: Bundle(141, copied=False), Greeting(31422): b""}
+    ),
+    Case(
+        "certificates renewed, VM is off",
+        WANTED,
+        CONVERGED | {BUNDLE: Bundle(141, copied=False), JOB: loaded(WANTED.label, pid=None)},
+    ),
+    Case(
+        "no certificates",
+        WANTED,
+        CONVERGED | {BUNDLE: Bundle(None, copied=False)},
+        (Person("linux_builder_certificates = /nix/.*: there is no such file on this Mac", "Put a bundle"),),
+    ),
+    Case(
+        "certificates that are none",
+        WANTED,
+        CONVERGED | {BUNDLE: Bundle(0, copied=False)},
+        (Person("that file holds no certificate", "Put a bundle"),),
+    ),
     Case("nothing to remove", UNWANTED),
     Case("removed", UNWANTED, {RootNames(): ("linux-builder-1",), Metadata(DIRECTORY): directory()}, (REMOVE,)),
     Case("only a root is left", UNWANTED, {RootNames(): ("linux-builder-1",)}, (REMOVE,)),
@@ -128,6 +169,25 @@ CASES = [
     Case("none at all", FormerBuilderVms(keep=WANTED.root)),
     Case("former ones", FormerBuilderVms(keep=WANTED.root), {RootNames(): ("linux-builder-1", "x y")}, (FORMER,)),
     Case("state directory is gone", NoStateDirectory()),
+    Case(
+        "what others had is still to be put back",
+        NoStateDirectory(("builders",)),
+        {
+            STATE: directory(),
+            LEDGER: file(Ledger({"/etc/corp.conf": Entry(False, "x", former={"write it": None})}).dump()),
+            StateNames(): frozenset({"ledger.json", "backups", "linux-builder"}),
+        },
+        ("remove /var/lib/builderfleet, but for what is still to be put back or taken away: /etc/corp.conf",),
+    ),
+    Case(
+        "and nothing else is left",
+        NoStateDirectory(("builders",)),
+        {
+            STATE: directory(),
+            LEDGER: file(Ledger(made=("/etc/corp/token",)).dump()),
+            StateNames(): frozenset({"ledger.json", "backups"}),
+        },
+    ),
     Case("state directory is left", NoStateDirectory(), {STATE: directory()}, ("remove /var/lib/builderfleet",)),
     Case(
         "and what is above it was ours",
@@ -164,6 +224,48 @@ def test_another_vm_is_another_program_and_another_start_script(other: BuilderVm
     assert summaries == [REALISE, WRITE]
 
 
+@pytest.mark.parametrize(
+    ("bundle", "problem"),
+    [(Bundle(None, copied=False), "no such file"), (Bundle(0, copied=False), "holds no certificate")],
+)
+def test_certificates_that_are_none_are_refused_before_anything_is_touched(bundle: Bundle, problem: str) -> None:
+    resource = replace(WANTED, certificates="/etc/ssl/corp.pem")
+    world: World = {Certificates("/etc/ssl/corp.pem", CERTIFICATES): bundle}
+    asked = answers(resource, world)
+    (refused,) = resource.refusals(asked)
+    assert re.search(rf"^linux_builder_certificates: .*{problem}", str(refused))
+
+
+def test_certificates_of_a_nix_that_is_not_there_yet_come_with_it() -> None:
+    assert list(WANTED.refusals(answers(WANTED, {}))) == []
+    good: World = {Certificates("/etc/ssl/corp.pem", CERTIFICATES): Bundle(1, copied=False)}
+    other = replace(WANTED, certificates="/etc/ssl/corp.pem")
+    assert list(other.refusals(answers(other, good))) == []
+
+
+@pytest.mark.parametrize(
+    ("counted", "compared", "bundle"),
+    [
+        ((0, b"140\n"), 0, Bundle(140, copied=True)),
+        ((0, b"140\n"), 1, Bundle(140, copied=False)),
+        ((1, b"0\n"), 1, Bundle(0, copied=False)),
+        ((2, b""), 2, Bundle(None, copied=False)),
+    ],
+)
+def test_a_bundle_is_counted_and_compared(counted: tuple[int, bytes], compared: int, bundle: Bundle) -> None:
+    ran = [
+        {"status": str(status).encode(), "output": output, "errors": b""}
+        for status, output in (counted, (compared, b""))
+    ]
+    assert BUNDLE.answer(Replies(tuple(ran))) == bundle
+
+
+@pytest.mark.parametrize(("status", "output", "value"), [(0, b"62 70 6C\n69\n", "62706c69"), (1, b"", "")])
+def test_an_attribute_is_read(status: int, output: bytes, value: str) -> None:
+    ran = {"status": str(status).encode(), "output": output, "errors": b"xattr: /x: No such xattr: y\n"}
+    assert NOT_BACKED_UP.answer(Replies((ran,))) == value
+
+
 def test_the_vm_listens_on_this_mac_only() -> None:
     assert 'host.address = "127.0.0.1"; host.port = 31422;' in WANTED.expression()
 
@@ -187,6 +289,7 @@ def test_roots_that_could_not_be_listed_are_unknown() -> None:
 
 
 def do(sandbox: Sandbox, name: str) -> subprocess.CompletedProcess[str]:
+    sandbox.double("/usr/bin/xattr", f'[ -d {DIRECTORY} ] && echo "$*" >> /attributes')
     return sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{only(name).script}"))
 
 
@@ -200,6 +303,14 @@ def test_the_directories_are_made_and_go_again(sandbox: Sandbox) -> None:
     }
     assert do(sandbox, "and what is above it was ours").returncode == 0
     assert not (sandbox / "/var/lib").exists()
+
+
+def test_what_the_vm_has_is_not_backed_up(sandbox: Sandbox) -> None:
+    expected = f"-wx {NO_BACKUP} {NO_BACKUP_VALUE} {DIRECTORY}\n"
+    assert plistlib.loads(bytes.fromhex(NO_BACKUP_VALUE)) == "com.apple.backupd"
+    for number, name in enumerate(("no state directory", "disk is backed up"), 1):
+        assert do(sandbox, name).returncode == 0
+        assert (sandbox / "/attributes").read_text() == number * expected
 
 
 def test_a_directory_above_in_which_others_are_stays(sandbox: Sandbox) -> None:
@@ -220,6 +331,25 @@ def test_the_program_gets_its_root(sandbox: Sandbox) -> None:
     assert (sandbox / "/expression").read_text() == WANTED.expression()
     assert (sandbox / "/remote").read_text() == "daemon\n"
     assert sandbox.files("/tmp") == {}
+
+
+PROXY = "http://somebody:secret@proxy.example:3128"
+
+
+def test_where_there_is_a_proxy_root_fetches_through_it_itself(sandbox: Sandbox) -> None:
+    """Nix's daemon has none. What the proxy may hold is on no command line, which everybody can read."""
+    sandbox.double("/nix/store/x-vm/bin/run-nixos-vm", "exit 0")
+    sandbox.double(f"{NIX}/nix-build", "env | sort > /environment; ps -A -o args > /commands; echo /nix/store/x-vm")
+    resource = replace(WANTED, proxy=PROXY)
+    (change,) = Case("", resource, CONVERGED | {ROOT: NOTHING}).changes()
+    ran = sandbox.run("OTHER=x; export OTHER\n" + shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    environment = dict(line.split("=", 1) for line in (sandbox / "/environment").read_text().splitlines())
+    assert {environment["http_proxy"], environment["https_proxy"]} == {PROXY}
+    assert (environment["NIX_REMOTE"], environment["HOME"]) == ("local", "/var/root")
+    assert "OTHER" not in environment
+    assert "nix-build" in (sandbox / "/commands").read_text()
+    assert PROXY not in (sandbox / "/commands").read_text()
 
 
 @pytest.mark.parametrize(
@@ -338,7 +468,34 @@ def test_the_guest_is_asked_to_shut_down(sandbox: Sandbox) -> None:
     first, *middle, last = log(sandbox)
     assert first == f"wait4path {WANTED.root}/bin/run-nixos-vm"
     assert sorted(middle) == sorted(["up", f"{KEYS} {DISK.path} 1"])
-    assert last == "ssh -o ConnectTimeout=5 builderfleet shutdown now"
+    assert last.startswith("ssh -F none -o HostName=127.0.0.1 -o Port=31422 ")  # whatever others have configured
+    assert " -o ConnectTimeout=5 " in last and last.endswith(" builderfleet shutdown now")
+
+
+def test_a_log_that_has_grown_is_shortened_in_place(sandbox: Sandbox) -> None:
+    """launchd has it open: what replaces it would stay empty."""
+    (sandbox / "/var/log").mkdir(parents=True)
+    log_file = sandbox / LOG
+    log_file.write_bytes(b"old\n" * (MOST_LOG // 4) + b"the end\n")
+    same = log_file.stat().st_ino
+    with started(sandbox, "exec sleep 60"):
+        assert log_file.stat().st_ino == same
+        lines = log_file.read_text().splitlines()
+    assert lines[0] == "(what stood above was more than 10 MiB)"
+    assert lines[-1] == "the end"
+    assert log_file.stat().st_size <= LEFT_OF_LOG + 100
+
+
+def test_a_log_that_has_not_is_left_alone(dash_sandbox: Sandbox) -> None:
+    (dash_sandbox / "/var/log").mkdir(parents=True)
+    (dash_sandbox / LOG).write_text("as it was\n")
+    with started(dash_sandbox, "exec sleep 60"):
+        assert (dash_sandbox / LOG).read_text() == "as it was\n"
+
+
+def test_each_start_is_marked_in_the_log(dash_sandbox: Sandbox) -> None:
+    with started(dash_sandbox, "exec sleep 1") as process:
+        assert process.communicate(timeout=20)[0].startswith(STARTS.encode())
 
 
 def test_it_ends_with_its_vm(sandbox: Sandbox) -> None:

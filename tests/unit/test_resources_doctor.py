@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 from builderfleet.plugin_utils.asking import Unknown
-from builderfleet.plugin_utils.checks.examination import fingerprint
-from builderfleet.plugin_utils.checks.guest import MAC_SPACE
+from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
+from builderfleet.plugin_utils.checks.guest import MAC_SPACE, NO_FETCHES, NOT_REACHED, NoFetch, no_fetch
+from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
+from builderfleet.plugin_utils.checks.vm import KEPT_OUT
+from builderfleet.plugin_utils.endings import STARTS
 from builderfleet.plugin_utils.finding import Finding, State, rendered
+from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
@@ -23,15 +28,24 @@ from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.log_tail import LogTail
 from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners, Process
-from builderfleet.plugin_utils.questions.nix import DaemonReply, NixConfiguration, NixDaemonReply, NixVersion
+from builderfleet.plugin_utils.questions.nix import (
+    DaemonReply,
+    NixConfiguration,
+    NixDaemonReply,
+    NixDaemonStart,
+    NixSources,
+    NixVersion,
+    Source,
+)
+from builderfleet.plugin_utils.questions.ssh import SshConfiguration
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, PUBLIC_KEY, WRAPPER
 from builderfleet.plugin_utils.resources.doctor import CHECKS, Doctor, DoctorsBuild, doctor, findings
-from builderfleet.plugin_utils.resources.linux_build import PROOF
+from builderfleet.plugin_utils.resources.linux_build import PROOF, Proof
 from builderfleet.plugin_utils.resources.nix_installation import BEGUN, RECEIPT, plist_of
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES
 from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
-from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG, EffectiveSshConfig
+from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
 from builderfleet.plugin_utils.session import Session, SessionError
 
 from tests.unit import test_resources_linux_builder as whole
@@ -89,6 +103,13 @@ HEALTHY: World = whole.CONVERGED | {
     GUEST: ALL_WELL,
 }
 """What a Mac answers whose builder has nothing."""
+
+
+OVERRIDDEN = SshConfiguration(
+    effective={"port": ["2200"]},
+    wanted={"port": ["31422"]},
+    settings=(Setting("/etc/ssh/ssh_config.d/000-corp.conf", 2, "port"), Setting(BUILDER.ssh.path, 4, "port")),
+)
 
 
 def guest(**changed: Any) -> World:
@@ -198,7 +219,7 @@ SICK = [
         f"{ROLLOUT} install Nix",
         NIX_SIDE,
     ),
-    Sick("Nix does not run", "nix", {NixVersion(): ""}, "nix does not run", "store's volume is mounted", NIX_SIDE),
+    Sick("Nix does not run", "nix", {NixVersion(): ""}, "could not be told", "did not come along", NIX_SIDE),
     Sick(
         "a configuration that is not read",
         "nix",
@@ -227,7 +248,18 @@ SICK = [
          "is not loaded: it is switched off in the login items", "System Settings", ("port", *OVER_SSH)),
     Sick("crashing", "job",
          STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9), LogTail(BUILDER.job.log): ("qemu: no disk",)},
-         r"ended with exit code 1, started 9 times\n.*log ends with:\n  qemu: no disk", "nixos.qcow2 away",
+         r"ended with exit code 1, started 9 times\n.*log ends with \(the words of QEMU and of the guest\):\n  qemu: no disk",
+         "See /var/log", ("port", *OVER_SSH)),
+    Sick("crashing over its disk", "job",
+         STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9),
+                    LogTail(BUILDER.job.log): ("Read-only file system", STARTS, "qemu: Image is not in qcow2 format")},
+         r"the VM's disk is damaged \(QEMU says: Image is not in qcow2 format\)", r"sudo mv .*/nixos\.qcow2 ",
+         ("port", *OVER_SSH)),
+    Sick("crashing without GICv2", "job",
+         STOPPED | {JOB: job(pid=None, last_exit_code=1, runs=9),
+                    LogTail(BUILDER.job.log): (STARTS, "qemu-system-aarch64: HVF does not support GICv2 emulation")},
+         "no GICv2 under Apple's hypervisor", "Pin another nixpkgs", ("port", *OVER_SSH)),
+    Sick("on its way out", "job", STOPPED | {JOB: job(state="SIGTERMed")}, "is on its way out", ROLLOUT,
          ("port", *OVER_SSH)),
     Sick("crashing as QEMU does", "job", STOPPED | {JOB: job(pid=None, last_exit_code=134, runs=9)}, "exit code 134",
          "pin another nixpkgs", ("port", *OVER_SSH)),
@@ -248,6 +280,11 @@ SICK = [
          "the port of the stock darwin.linux-builder", "another port", given={"linux_builder_port": 31022}),
     Sick("silent", "port", {Greeting(31422): b"", **no_ssh("Connection timed out during banner exchange")},
          "open, but the guest behind it is silent", "launchctl kill SIGTERM", ("ssh", *INSIDE)),
+    Sick("silent over its disk", "port",
+         {Greeting(31422): b"", LogTail(BUILDER.job.log): (STARTS, "error: creating '/nix/var': Read-only file system"),
+          **no_ssh("Connection timed out during banner exchange")},
+         r"silent: the guest cannot write to the VM's disk: it is damaged \(the guest says: Read-only file system\)",
+         r"sudo mv .*/nixos\.qcow2 ", ("ssh", *INSIDE)),
     Sick("closed", "port", STOPPED, "nobody listens on port 31422", "It may be starting", OVER_SSH),
     Sick("no sshd", "port", {Greeting(31422): b"220 mail\r\n", **no_ssh("bad banner")}, "no SSH server: '220 mail'", "lsof",
          ("ssh", *INSIDE)),
@@ -280,14 +317,26 @@ SICK = [
          f"{ROLLOUT} write"),
     Sick("a block that is not read", "ssh", {SSH_CONFIG: file("Host *\n")}, "does not include it", f"{ROLLOUT} have"),
     Sick("a block that is overridden", "ssh",
-         {EffectiveSshConfig("builderfleet"): {"hostname": ["127.0.0.1"], "port": ["2200"]}},
-         "Port 31422 for builderfleet, but ssh uses 2200", "overrides"),
+         {BUILDER.ssh.effect: OVERRIDDEN, **no_ssh("Connection refused")}, r"000-corp.conf, line 2, port 2200",
+         r"Host \* !builderfleet", INSIDE),
+    Sick("an ssh that refuses a line", "ssh",
+         {BUILDER.ssh.effect: SshConfiguration(complaint=Complaint("Bad port 'x'", "/var/root/.ssh/config", 3)),
+          GUEST: GuestState(status=255, error="terminating, 1 bad configuration options")},
+         "/var/root/.ssh/config, line 3: Bad port 'x'", "not builderfleet's", ("host key", *INSIDE)),
     Sick("permission denied", "ssh", no_ssh("builder@127.0.0.1: Permission denied (publickey)."), "refuses this Mac's key",
          "starts the VM again", INSIDE),
     Sick("timed out", "ssh", no_ssh("Connection timed out during banner exchange"), "in time", "hangs", INSIDE),
     Sick("turned away", "ssh", no_ssh("Connection closed by 127.0.0.1 port 31422"), "ends the connection", "too often",
          INSIDE),
-    Sick("something else", "ssh", no_ssh("", 1), "fails: status 1 and no message", "sudo ssh -v builderfleet", INSIDE),
+    Sick("something else", "ssh", no_ssh("", 1), "fails: status 1 and no message", "sudo -H ssh -v builderfleet", INSIDE),
+    Sick("no host key was seen", "ssh", {GUEST: GuestState(status=255, error="Connection closed by 127.0.0.1 port 31422")},
+         "ends the connection", "too often", ("host key", *INSIDE)),
+    Sick("another port answers", "ssh",
+         {GUEST: GuestState(status=255, error="Host key verification failed.", went_to="127.0.0.1 port 22", host_key=OTHER)},
+         "goes to 127.0.0.1 port 22, not to 127.0.0.1 port 31422", "overrides", ("host key", *INSIDE)),
+    Sick("a proxy command", "ssh",
+         {GUEST: GuestState(status=255, error="Connection closed by UNKNOWN port 65535", went_to="a proxy command")},
+         "goes to a proxy command", "overrides", ("host key", *INSIDE)),
     # inside
     Sick("a full Mac", "disk", {MAC_SPACE: Space(500 * 2**30, 2**29)}, "Mac's own disk.*512MiB of 500.0GiB", "Make room"),
     Sick("a full guest", "disk", guest(disk=(60 * 2**30, 100 * 2**20)), "100MiB of 60.0GiB are free", "collect-garbage"),
@@ -304,6 +353,10 @@ SICK = [
          "does not trust the certificate of https://cache.nixos.org", "linux_builder_certificates"),
     Sick("a portal", "cache", guest(fetch=Tried("1", "'x' does not appear to be a binary cache")), "no binary cache",
          "portal"),
+    Sick("a cache that wants a login", "cache", guest(fetch=Tried("1", "error: unable to download 'x': HTTP error 401")),
+         "wants a login: error: unable", "netrc-file"),
+    Sick("a cache that is broken", "cache", guest(fetch=Tried("1", "error: unable to download 'x': HTTP error 503")),
+         "answers with an error: error: unable", "look again later"),
     Sick("a firewall", "cache", guest(fetch=Tried("1", "error: Timeout was reached (28)")), r"\(28\); this Mac can",
          "firewall"),
     Sick("a cache that is down", "cache", guest(fetch=Tried("7", ""), mac_fetches=False), "status 7; nor can this Mac",
@@ -315,13 +368,24 @@ SICK = [
     Sick("another tools machines", "machine", {MACHINES: link("/etc/static/nix/machines")}, "nix-darwin",
          "Have that tool write"),
     Sick("hidden by an inline setting", "machine",
-         {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "an inline `builders =`",
-         f"{ROLLOUT} set builders"),
+         {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "sets builders, which hides",
+         "Put `;@/etc/nix/machines`"),
     Sick("a foreign line that stops all", "machine",
          {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n")}, "/etc/nix/machines, line 2",
          "put it right"),
-    Sick("no substitutes", "machine", {NixConfiguration(): nix(builders="@/etc/nix/machines")},
+    Sick("Linux on the Mac itself", "machine",
+         {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true",
+                                  extra_platforms="x86_64-darwin aarch64-linux")},
+         "extra-platforms has aarch64-linux", "Take aarch64-linux out of extra-platforms"),
+    Sick("no substitutes", "machine",
+         {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="false")},
          "builders-use-substitutes", f"{ROLLOUT} set"),
+    Sick("a daemon that holds what its files said before", "daemon",
+         {NixDaemonStart(): NOW - 500, NixSources(): (Source("/etc/nix/nix.conf", 3, Source.END, changed=NOW - 60),)},
+         "was started before /etc/nix/nix.conf was changed", f"{ROLLOUT} restart"),
+    Sick("a daemon that works until the next boot", "daemon",
+         {LoginItemsOff(): frozenset({f"file://{plist_of(NIX_DAEMON).path}"})}, "switched off in .* login items",
+         "System Settings"),
     Sick("a restart that is due", "machine", {RESTART_DUE: file("")}, "restart the Nix daemon", f"{ROLLOUT} restart"),
 ]  # fmt: skip
 
@@ -344,6 +408,13 @@ def test_a_healthy_mac_has_nothing() -> None:
     ]
 
 
+@pytest.mark.parametrize("said", KEPT_OUT)
+def test_an_sshd_that_keeps_us_out_for_a_while_is_one(said: str) -> None:
+    found = {each.check: each for each in of(DOCTOR, HEALTHY | {Greeting(31422): f"{said}\r\n".encode()})}
+    assert (found["port"].state, found["job"].state) == (State.FINE, State.FINE)
+    assert said in found["port"].cause
+
+
 @pytest.mark.parametrize("sick", SICK, ids=str)
 def test_what_is_wrong_is_found_with_its_cause(sick: Sick) -> None:
     found = examined(sick)
@@ -360,6 +431,75 @@ def _matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text) is not None or pattern in text
 
 
+FETCHED = [
+    *((kind, version, text) for kind in NO_FETCHES for version, text in kind.seen.items()),
+    *((None, version, text) for version, text in NOT_REACHED.items()),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "text"), FETCHED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_each_nix_says_of_a_cache_is_told_apart(kind: NoFetch | None, version: str, text: str) -> None:
+    assert no_fetch(text) is kind, version
+    world = HEALTHY | guest(fetch=Tried("1", text))
+    found = {each.check: each for each in of(DOCTOR, world)}["cache"]
+    assert found.state is State.BROKEN
+    assert found.remedy == (kind.remedy if kind else found.remedy)
+    assert kind is not None or (text in found.cause and "this Mac can" in found.cause)
+
+
+@pytest.mark.parametrize("word", LAST_WORDS, ids=lambda word: word.seen)
+def test_what_ssh_says_last_is_said_with_its_meaning(word: LastWord) -> None:
+    assert next(each for each in LAST_WORDS if each.pattern.search(word.seen)) is word
+    for host_key in ("", ALL_WELL.host_key):
+        world = HEALTHY | {GUEST: GuestState(status=255, error=word.seen, host_key=host_key)}
+        found = {each.check: each for each in of(DOCTOR, world)}
+        assert found["ssh"].state is State.BROKEN
+        assert word.seen in found["ssh"].cause and found["ssh"].remedy
+        assert Case("", DOCTOR, world).steps() != []
+
+
+def test_a_key_is_adopted_only_from_the_builders_own_port() -> None:
+    taken = {Listeners(31422): (replace(LISTENING, pid=7, group=7, parent=1, command="sshd"),)}
+    world = HEALTHY | taken | {GUEST: GuestState(status=255, error="x", host_key=OTHER)}
+    found = {each.check: each for each in of(DOCTOR, world)}
+    assert found["host key"].state is State.BROKEN
+    assert "linux_builder_host_key" not in found["host key"].remedy
+
+
+NO_LOGINS = [{}, *({GUEST: GuestState(status=255, error=error)} for error in ("", *(each.seen for each in LAST_WORDS)))]
+
+
+@pytest.mark.parametrize("sick", SICK, ids=str)
+def test_what_is_not_reached_is_never_health(sick: Sick) -> None:
+    """Whatever else is wrong besides, and however little ssh says."""
+    _, _, examination = resources(**sick.given)
+    for other in NO_LOGINS:
+        heard = answers(examination, HEALTHY | other | sick.world)
+        found = examination.examine(heard).found
+        states = {each.state for each in found.values()}
+        assert State.NOT_REACHED not in states or states & {State.BROKEN, State.UNKNOWN}
+        assert {found[each.waits_for].state for each in found.values() if each.waits_for} <= {
+            State.BROKEN,
+            State.UNKNOWN,
+        }
+        with contextlib.suppress(Unknown):
+            assert list(examination.changes(heard)) != []
+
+
+def test_checks_that_wait_for_each_other_are_no_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(for_: str) -> Any:
+        def check(examination: Any) -> Finding:
+            raise NotReached(for_)
+
+        return check
+
+    monkeypatch.setattr("builderfleet.plugin_utils.resources.doctor.CHECKS", {"a": waits("b"), "b": waits("a")})
+    found = DOCTOR.examine(answers(DOCTOR, HEALTHY)).found
+    assert {each.state for each in found.values()} == {State.UNKNOWN}
+
+
 def test_every_check_is_found_wrong_somewhere() -> None:
     assert {sick.check for sick in SICK} == set(CHECKS)
 
@@ -371,7 +511,7 @@ def test_what_is_wrong_needs_a_person() -> None:
 
 
 UNKNOWN: list[tuple[Any, set[str]]] = [
-    (NixVersion(), {"nix"}),
+    (NixVersion(), {"nix", "daemon", "machine"}),
     (NixDaemonReply(), {"daemon"}),
     (JOB, {"job", "port", "host key", "key"}),
     (Listeners(31422), {"port"}),
@@ -436,14 +576,25 @@ def session(world: World, failure: SessionError | None = None) -> Session:
     return conversation
 
 
-PROVED = {PROOF: file(f"Linux 6 on builder for aarch64-linux\n{BUILDER.build.stamp}\n")}
+PROVED = {
+    PROOF: file(
+        Proof("Linux 6 on builder for aarch64-linux", "aarch64-linux", BUILDER.machine.uri, BUILDER.build.stamp).row()
+    )
+}
+FAILED = "warning: x\nerror: out of memory\nthe builder is set up, but no Linux build comes through: see above"
 
 
 @pytest.mark.parametrize(
     ("world", "failure", "state", "cause"),
     [
-        (PROVED, None, State.FINE, "Linux 6 on builder"),
-        ({}, SessionError("prove it: status 1\nerror: out of memory"), State.BROKEN, "status 1\nerror: out of"),
+        (PROVED, None, State.FINE, "Linux 6 in builderfleet"),
+        (
+            {},
+            SessionError("build: error: out of memory", Outcome.NEEDS_PERSON, FAILED),
+            State.BROKEN,
+            "error: out of memory\n  warning: x\n  the builder is set up",
+        ),
+        ({}, SessionError("wanted a transcript"), State.UNKNOWN, "could not be made: wanted a transcript"),
         ({}, SessionError("locked by bob", Outcome.LOCKED), State.UNKNOWN, "could not be made: locked by bob"),
         ({MACHINES: NOTHING}, None, State.NOT_REACHED, "machine comes first"),
         (no_ssh("Connection closed"), None, State.NOT_REACHED, "ssh comes first"),

@@ -184,8 +184,9 @@ def test_it_is_the_next_key_that_has_to_get_in_and_no_other(mac: Mac) -> None:
     for _ in range(3):
         mac.next()
     (login,) = (mac.sandbox / "/log").read_text().splitlines()
-    assert login.startswith(f"-F none -o IdentityFile={NEXT} -o IdentitiesOnly=yes -o IdentityAgent=none ")
-    assert login.endswith(" -p 31422 builder@127.0.0.1 true")
+    assert login.startswith("-F none -o HostName=127.0.0.1 -o Port=31422 -o User=builder ")
+    assert login.endswith(" builderfleet true")
+    assert f" -o IdentityFile={NEXT} -o IdentitiesOnly=yes -o IdentityAgent=none " in login
     assert login.count("IdentityFile") == 1
 
 

@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 import plistlib
+import shlex
+import time
 from dataclasses import replace
 
 import pytest
+from builderfleet.plugin_utils import shell
+from builderfleet.plugin_utils.asking import Answers
+from builderfleet.plugin_utils.endings import STARTS, Ending, endings
 from builderfleet.plugin_utils.formats import plist
+from builderfleet.plugin_utils.parameters import by_itself
+from builderfleet.plugin_utils.questions.attribute import QUARANTINE, Attribute
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
 from builderfleet.plugin_utils.questions.network import Greeting
@@ -15,6 +22,7 @@ from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.launchd_daemon import FINGERPRINT, LaunchdDaemon
 
 from tests.unit.answers import FIFO, NOT_LOADED, SSHD, THERE, Case, Person, World, directory, file, link, loaded
+from tests.unit.sandbox import Sandbox
 
 LABEL = "org.builderfleet.linux-builder"
 PORT = 31422
@@ -26,15 +34,23 @@ WANTED = LaunchdDaemon(
     log=LOG.path,
     answers_on=PORT,
     follows="the script's text",
+    of_builder=True,
 )
-PLAIN = LaunchdDaemon(label=LABEL, program_arguments=("/bin/sleep", "9"))
+PLAIN = LaunchdDaemon(label=LABEL, of_builder=True, program_arguments=("/bin/sleep", "9"))
 UNWANTED = replace(WANTED, present=False)
+LOSING = replace(WANTED, loses="ends builds")
 PLIST = File(WANTED.path)
+QUARANTINED = Attribute(WANTED.path, QUARANTINE)
 
 LOAD, RELOAD, REMOVE = (f"{verb} launchd daemon {LABEL}" for verb in ("load", "reload", "remove"))
 WAIT = f"wait until {LABEL} answers on port {PORT}"
 START, ENABLE = f"start launchd daemon {LABEL}", f"enable launchd daemon {LABEL} for the next boot"
 RIGHT = f"put {PLIST.path} right"
+
+OTHERS = LaunchdDaemon(label="com.vendor.agent", program_arguments=("/bin/sleep", "7"))
+NO_OTHERS = replace(OTHERS, present=False)
+VENDORS = file(plistlib.dumps({"Label": OTHERS.label, "Program": "/opt/vendor"}), 0o600, 0)
+KEPT = f"in place of somebody else's {OTHERS.path}, which is kept"
 
 
 def written(daemon: LaunchdDaemon = WANTED, mode: int = 0o644, uid: int = 0) -> Found:
@@ -73,6 +89,11 @@ CASES = [
     Case("loaded without our fingerprint", WANTED, world(written(), running(environment={})), (RELOAD, WAIT)),
     Case("not loaded", WANTED, world(written(), NOT_LOADED), (LOAD, WAIT)),
     Case("not loaded and disabled", WANTED, world(written(), Loaded(None, disabled=True)), (LOAD, WAIT)),
+    Case("plist in quarantine", WANTED, world(written(), running()) | {QUARANTINED: "30"}, (RIGHT,)),
+    Case("plist in quarantine, not loaded", WANTED, world(written(), NOT_LOADED) | {QUARANTINED: "30"}, (LOAD, WAIT)),
+    Case("builds in it", LOSING, world(written(PLAIN), running(PLAIN)), (f"{RELOAD}, which ends builds", WAIT)),
+    Case("builds in it, not loaded", LOSING, world(written(), NOT_LOADED), (LOAD, WAIT)),
+    Case("on its way out", WANTED, world(written(), running(state="SIGTERMed"), b""), (LOAD, WAIT)),
     Case("disabled for the next boot", WANTED, world(written(), running(disabled=True)), (ENABLE,)),
     Case("silent", WANTED, world(written(), running(), b""), (WAIT,)),
     Case("does not run and is silent", WANTED, world(written(), running(pid=None), b""), (WAIT,)),
@@ -92,6 +113,17 @@ CASES = [
     Case("only the plist is left", UNWANTED, {PLIST: written()}, (REMOVE,)),
     Case("only the job is left", UNWANTED, {LaunchdJob(LABEL): running()}, (REMOVE,)),
     Case("only the log is left", UNWANTED, {LOG: THERE}, (REMOVE,)),
+    Case(
+        "somebody elses is kept",
+        OTHERS,
+        {File(OTHERS.path): VENDORS, LaunchdJob(OTHERS.label): loaded(OTHERS.label)},
+        (f"reload launchd daemon {OTHERS.label} {KEPT}",),
+    ),
+    Case(
+        "somebody elses is not removed",
+        NO_OTHERS,
+        {File(OTHERS.path): VENDORS, LaunchdJob(OTHERS.label): loaded(OTHERS.label)},
+    ),
     Case("a link is removed", UNWANTED, {PLIST: link("/x")}, (REMOVE,)),
 ]
 
@@ -99,6 +131,33 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_it_says(case: Case) -> None:
     case.check()
+
+
+@pytest.mark.parametrize(
+    ("label", "whose"),
+    [
+        ("com.openssh.sshd", "macOS's own"),
+        ("com.apple.sshd", "macOS's own"),
+        ("org.nixos.nix-daemon", "Nix's own"),
+        ("systems.determinate.nix-daemon", "Nix's own"),
+        ("org.builderfleet.linux-builder", "as a whole"),
+    ],
+)
+@pytest.mark.parametrize("present", [True, False])
+def test_what_nobody_may_touch_is_refused_before_a_mac_is_asked(label: str, whose: str, present: bool) -> None:
+    resources, wrong = by_itself(
+        LaunchdDaemon, {"label": label, "program_arguments": ["/bin/true"], "present": present}
+    )
+    assert resources == ()
+    (refused,) = wrong
+    assert whose in str(refused) and label in str(refused)
+
+
+def test_a_job_of_the_system_is_refused_whatever_its_label() -> None:
+    job = loaded(OTHERS.label, path="/System/Library/LaunchDaemons/x.plist")
+    (refused,) = NO_OTHERS.refusals(Answers.given({LaunchdJob(OTHERS.label): job}))
+    assert "a job of macOS's own" in str(refused)
+    assert list(OTHERS.refusals(Answers.given({LaunchdJob(OTHERS.label): loaded(OTHERS.label)}))) == []
 
 
 def only(name: str) -> Change:
@@ -114,6 +173,7 @@ def test_every_difference_has_another_fingerprint() -> None:
         replace(WANTED, keep_alive=False),
         replace(WANTED, run_at_load=False),
         replace(WANTED, exit_timeout=1),
+        replace(WANTED, busy=True),
         replace(WANTED, working_directory="/"),
         replace(WANTED, program_arguments=("/bin/sh",)),
     )
@@ -132,6 +192,103 @@ def test_the_plist_is_checked_before_it_is_installed_and_loaded_after() -> None:
 def test_what_is_as_it_should_be_on_disk_is_not_written_again() -> None:
     assert "stage " not in only("not loaded").script
     assert only("not loaded").diffs == ()
+
+
+def test_what_is_in_quarantine_is_written_anew() -> None:
+    assert "stage " in only("plist in quarantine, not loaded").script
+
+
+def test_a_busy_daemon_is_held_back_as_little_as_an_app() -> None:
+    definition = replace(WANTED, busy=True).definition()
+    assert (definition["ProcessType"], definition["SoftResourceLimits"]) == ("Interactive", {"NumberOfFiles": 8192})
+
+
+# --- waiting, really done ------------------------------------------------------------------------------------------
+
+TABLE = endings("/disk")
+VM = replace(WANTED, login="/usr/bin/ssh vm true", endings=TABLE, start_limit=20)
+
+
+def waited(
+    sandbox: Sandbox, *, log: str = "", each: str = "", ssh: str = "exit 255", alive: bool = True, kick: str = ""
+) -> Ran:
+    """The wait, where `log` is what the log says, each start adds `each` to it, and `ssh` is what a login does.
+
+    The job runs for ever, or ends at once. What launchctl is told, and each login, goes to /said.
+    """
+    pid = "printf '\\tpid = 411\\n'" if alive else ":"
+    (sandbox / "/var/log").mkdir(parents=True)
+    (sandbox / LOG.path).write_text(log)
+    (sandbox / "/runs").write_text("1\n")
+    sandbox.double(
+        "/bin/launchctl",
+        "case $1 in\n"
+        f"print) printf 'system/it = {{\\n\\tstate = x\\n\\truns = %s\\n' \"$(cat /runs)\"; {pid}"
+        "; printf '\\tlast exit code = 7\\n}\\n' ;;\n"
+        f'kickstart) echo "$*" >> /said\n{kick}\necho $(($(cat /runs) + 1)) > /runs\n'
+        f'printf "%s" {shlex.quote(each)} >> {LOG.path} ;;\n'
+        "esac",
+    )
+    sandbox.double("/usr/bin/ssh", f'echo "ssh $*" >> /said\n{ssh}')
+    (change,) = Case("", VM, world(written(VM), running(VM), b"")).changes()
+    ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    said = sandbox / "/said"
+    return ran.returncode, ran.stderr, said.read_text().splitlines() if said.exists() else []
+
+
+Ran = tuple[int, str, list[str]]
+KICK, KICK_AGAIN, LOGIN = f"kickstart system/{LABEL}", f"kickstart -k system/{LABEL}", "ssh vm true"
+
+
+def test_a_login_is_what_shows_that_it_is_up(sandbox: Sandbox) -> None:
+    assert waited(sandbox, ssh="exit 0") == (0, "", [LOGIN])
+
+
+@pytest.mark.parametrize(
+    "refusal", ["builder@127.0.0.1: Permission denied (publickey).", "Host key verification failed."]
+)
+def test_who_refuses_a_login_is_up(dash_sandbox: Sandbox, refusal: str) -> None:
+    assert waited(dash_sandbox, ssh=f"echo '{refusal}' >&2; exit 255") == (0, "", [LOGIN])
+
+
+def test_it_is_asked_ever_more_rarely(dash_sandbox: Sandbox) -> None:
+    """sshd shuts an address out whose connections end without a login (PerSourcePenalties), and all of a Mac is one."""
+    ssh = "[ -e /first ] || date +%s > /first; [ $(($(date +%s) - $(cat /first))) -ge 10 ]"
+    status, _, said = waited(dash_sandbox, ssh=ssh)
+    assert (status, set(said)) == (0, {LOGIN})
+    assert len(said) <= 6  # in ten seconds
+
+
+@pytest.mark.parametrize("ending", TABLE, ids=lambda each: each.text)
+def test_what_says_that_it_will_not_come_up_is_believed_within_seconds(dash_sandbox: Sandbox, ending: Ending) -> None:
+    began = time.monotonic()
+    status, errors, said = waited(dash_sandbox, each=f"{STARTS}\nqemu: {ending.text} (8)\n", alive=False)
+    assert (status, said) == (1, [LOGIN, KICK, LOGIN])
+    assert errors.endswith(f"{LABEL} does not come up: {ending}; see what it says in {LOG.path}\n")
+    assert f"At the end of {LOG.path}, in the words of what runs there:\n{STARTS}\nqemu: {ending.text} (8)\n" in errors
+    assert time.monotonic() - began < 6
+
+
+def test_what_ends_again_and_again_is_given_up_within_seconds(sandbox: Sandbox) -> None:
+    status, errors, said = waited(sandbox, each="oh\n", alive=False)
+    assert (status, said.count(KICK)) == (1, 3)
+    assert errors.endswith(f"it ended again and again, with exit code 7; see what it says in {LOG.path}\n")
+
+
+def test_what_was_said_before_it_was_put_right_is_no_evidence(sandbox: Sandbox) -> None:
+    bad = f"{STARTS}\nqemu: Image is not in qcow2 format\n"
+    assert waited(sandbox, log=bad, each=f"{STARTS}\n", ssh="exit 0") == (0, "", [KICK_AGAIN, LOGIN])
+
+
+def test_a_former_start_is_none_at_all(dash_sandbox: Sandbox) -> None:
+    log = f"{STARTS}\nqemu: Image is not in qcow2 format\n{STARTS}\n"
+    assert waited(dash_sandbox, log=log, ssh="exit 0") == (0, "", [LOGIN])
+
+
+def test_a_kickstart_that_fails_for_a_moment_is_tried_again(sandbox: Sandbox) -> None:
+    kick = "echo x >> /tries; [ $(wc -l < /tries) -gt 2 ] || { echo 'Could not kickstart service: 5' >&2; exit 5; }"
+    status, _, said = waited(sandbox, alive=False, kick=kick, ssh="[ -e /tries ] && [ $(wc -l < /tries) -gt 2 ]")
+    assert (status, said) == (0, [LOGIN, KICK, KICK, KICK, LOGIN])
 
 
 def test_it_has_time_to_stop_before_the_connection_is_given_up() -> None:

@@ -9,23 +9,25 @@ from typing import Any
 import pytest
 from builderfleet.plugin_utils.asking import Answers, Unknown, probe_of
 from builderfleet.plugin_utils.formats import plist, ssh_config
+from builderfleet.plugin_utils.ledger import LEDGER, Ledger
 from builderfleet.plugin_utils.questions.file import File, Metadata
+from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.network import Greeting
-from builderfleet.plugin_utils.questions.nix import NixConfiguration
+from builderfleet.plugin_utils.questions.nix import DAEMONS, DaemonReply, NixConfiguration, NixDaemonReply
 from builderfleet.plugin_utils.resource import Resource, Step
 from builderfleet.plugin_utils.resources.builder_vm import KNOWN_HOSTS, WRAPPER, BuilderVm, RootNames
 from builderfleet.plugin_utils.resources.launchd_daemon import LaunchdDaemon
-from builderfleet.plugin_utils.resources.linux_build import PROOF
+from builderfleet.plugin_utils.resources.linux_build import PROOF, Proof
 from builderfleet.plugin_utils.resources.linux_builder import desired
 from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
 from builderfleet.plugin_utils.resources.nix_machine import NixMachine
-from builderfleet.plugin_utils.resources.ssh_host import EffectiveSshConfig, SshHost
+from builderfleet.plugin_utils.resources.ssh_host import SshHost
 
 from tests.unit import test_resources_builder_vm as vm
 from tests.unit import test_resources_launchd_daemon as daemon
 from tests.unit import test_resources_nix_installation as installation
 from tests.unit import test_resources_nix_machine as machine
-from tests.unit.answers import GIVEN, SSHD, Case, World, answers, file, link, nix, stock
+from tests.unit.answers import GIVEN, SSHD, Case, World, answers, file, link, loaded, nix, stock
 
 
 def resources(**given: Any) -> tuple[Resource, ...]:
@@ -49,6 +51,7 @@ def converged() -> World:
     world = vm.CONVERGED | installation.INSTALLED | machine.world(file(machine.OURS))
     del world[vm.ROOT]
     return world | {
+        LEDGER: file(Ledger().dump()),
         Metadata(builder.root): link("/nix/store/x-vm"),
         RootNames(): (builder.root.rsplit("/", 1)[1],),
         File(WRAPPER): file(builder.wrapper(), 0o755),
@@ -57,9 +60,10 @@ def converged() -> World:
         vm.JOB: daemon.running(job),
         Greeting(31422): SSHD,
         File(host.path): file(_rendered(host)),
-        EffectiveSshConfig("builderfleet"): {key.lower(): [value] for key, value in host.options},
         NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true"),
-        PROOF: file("Linux 6 on builder for aarch64-linux\n\n"),
+        NixDaemonReply(): DaemonReply(True),
+        LaunchdJob(DAEMONS[-1]): loaded(DAEMONS[-1]),
+        PROOF: file(Proof("Linux 6 on builder for aarch64-linux", "aarch64-linux", machine.WANTED.uri).row()),
     }
 
 
@@ -168,15 +172,15 @@ def test_a_mac_that_answers_nothing_is_unknown(every: Sequence[Resource]) -> Non
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [
-        ({"linux_builder_nixpkgs": ""}, ["linux_builder_nixpkgs = '': it has to be set"]),
-        ({"nix_state": "absent"}, ["nix_state = 'absent': a builder without Nix is of no use"]),
+        ({"linux_builder_nixpkgs": ""}, ["linux_builder_nixpkgs: it has to be set"]),
+        ({"nix_state": "absent"}, ["nix_state: a builder without Nix is of no use"]),
         (
             {"linux_builder_cores": 0, "linux_builder_port": "x"},
-            ["linux_builder_cores = 0", "linux_builder_port = 'x'"],
+            ["linux_builder_cores: it", "linux_builder_port: it"],
         ),
         (
             {"linux_builder_core": 4},
-            ["linux_builder_core = 4: there is no such variable; linux_builder_cores was meant?"],
+            ["linux_builder_core: there is no such variable; linux_builder_cores was meant?"],
         ),
     ],
 )
@@ -206,7 +210,7 @@ def test_taking_back_needs_no_other_variable(nix_state: str) -> None:
          "change to the next client key, once a login with it has worked",
          "let the builder VM accept the client key alone"]),
         ({"linux_builder_disk": "61GiB"}, ["realise the builder VM", "write the builder VM's start script",
-         "reload launchd daemon org.builderfleet.linux-builder",
+         "reload launchd daemon org.builderfleet.linux-builder, which ends the builds that run in it",
          "wait until org.builderfleet.linux-builder answers on port 31422",
          "let the garbage collector have former builder VMs"]),
     ],

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from builderfleet.plugin_utils.asking import Answers, Unknown
+from builderfleet.plugin_utils.parameters import by_itself
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac, MacFacts
 from builderfleet.plugin_utils.questions.network import Listeners, Process
 from builderfleet.plugin_utils.questions.nix import NixVersion
-from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements
+from builderfleet.plugin_utils.resources.builder_vm import BuilderVm
+from builderfleet.plugin_utils.resources.mac_requirements import MacRequirements, RoomForVm, RootOnMac
 from builderfleet.plugin_utils.size import Size
 
 from tests.unit.answers import APPLE_SILICON, INTEL, Case, Person, World, answers, loaded
@@ -60,7 +62,7 @@ def test_what_it_says(case: Case) -> None:
     case.check()
 
 
-def refused(requirements: MacRequirements, mac: MacFacts, world: World | None = None) -> list[str]:
+def refused(requirements: MacRequirements | RoomForVm, mac: MacFacts, world: World | None = None) -> list[str]:
     return [str(each) for each in requirements.refusals(answers(requirements, {Mac(): mac} | (world or {})))]
 
 
@@ -81,18 +83,67 @@ def test_a_mac_that_will_do(requirements: MacRequirements, mac: MacFacts) -> Non
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"uid": 501}, "become = False: the session has uid 501, not root. Use sudo (pyinfra: _sudo=True, Ansible: become:"),
-        ({"version": (13, 7)}, "macOS = '13.7': macOS 14 is the oldest that is supported. Update that Mac"),
+        ({"uid": 501}, "become: the session has uid 501, not root. Use sudo (pyinfra: _sudo=True, Ansible: become:"),
+        ({"version": (13, 7)}, "macOS: it has 13.7, and 14 is the oldest that is supported. Update that Mac"),
         ({"translated": True}, "the session runs under Rosetta"),
         ({"can_virtualise": False}, "this Mac cannot run virtual machines"),
-        ({"memory": 8 * 2**30}, "linux_builder_memory = '6GiB': this Mac has 8GiB of memory, and the VM would take more "
+        ({"memory": 8 * 2**30}, "linux_builder_memory: this Mac has 8GiB of memory, and the VM would take more "
          "than half of it. Take at most 4GiB"),
-        ({"cores": 2}, "linux_builder_cores = 4: this Mac has 2 cores. Take at most 2"),
+        ({"cores": 2}, "linux_builder_cores: this Mac has 2 cores. Take at most 2"),
     ],
 )  # fmt: skip
 def test_a_mac_that_will_not_do(change: dict[str, Any], said: str) -> None:
     (text,) = refused(WANTED, replace(APPLE_SILICON, **change))
     assert said in text
+
+
+@pytest.mark.parametrize(
+    ("cores", "mac", "said"),
+    [
+        (8, replace(APPLE_SILICON, cores=32), []),
+        (9, replace(APPLE_SILICON, cores=32), ["virt with gic-version=2", "at most 8 processors", "Take at most 8"]),
+        (
+            12,
+            replace(APPLE_SILICON, cores=10),
+            ["this Mac has 10 cores; and", "at most 8 processors", "Take at most 8"],
+        ),
+        (6, replace(APPLE_SILICON, cores=4), ["this Mac has 4 cores. Take at most 4"]),
+        (12, replace(INTEL, cores=16), []),
+        (17, replace(INTEL, cores=16), ["this Mac has 16 cores. Take at most 16"]),
+    ],
+)
+def test_the_vm_has_no_more_processors_than_its_machine_can(cores: int, mac: MacFacts, said: list[str]) -> None:
+    """QEMU's machine on Apple silicon ends at once when it is asked for more than 8 (its hw/arm/virt.c)."""
+    text = "\n".join(refused(replace(WANTED, cores=cores), mac))
+    assert bool(text) == bool(said) and all(words in text for words in said), text
+    alone = "\n".join(refused(RoomForVm(cores, Size.parse("1GiB")), mac))
+    assert alone == text.replace("linux_builder_cores", "cores")
+
+
+@pytest.mark.parametrize(
+    ("systems", "mac", "said"),
+    [
+        (("aarch64-linux",), APPLE_SILICON, ""),
+        (("x86_64-linux",), INTEL, ""),
+        (("aarch64-linux", "x86_64-linux"), APPLE_SILICON, "builds for aarch64-linux, and not for x86_64-linux"),
+        (("x86_64-linux",), APPLE_SILICON, "linux_builder_systems: the builder on this Mac builds for aarch64-linux"),
+        (("aarch64-linux",), INTEL, "builds for x86_64-linux, and not for aarch64-linux"),
+    ],
+)
+def test_it_is_registered_for_no_system_that_its_guest_cannot_build(
+    systems: tuple[str, ...], mac: MacFacts, said: str
+) -> None:
+    text = "\n".join(refused(replace(WANTED, systems=systems), mac))
+    assert bool(text) == bool(said) and said in text
+
+
+def test_a_vm_by_itself_wants_room_as_well() -> None:
+    resources, wrong = by_itself(BuilderVm, {"memory": "9GiB", "cores": 4})
+    assert (resources[0], wrong) == (RoomForVm(4, Size.parse("9GiB")), ())
+    assert refused(RoomForVm(4, Size.parse("9GiB")), APPLE_SILICON) == [
+        "memory: this Mac has 16GiB of memory, and the VM would take more than half of it. Take at most 8GiB"
+    ]
+    assert by_itself(BuilderVm, {"present": False})[0][0] == RootOnMac()
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import subprocess
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,12 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Answers
 from builderfleet.plugin_utils.ledger import LEDGER, PARENT, Ledger, ledger
+from builderfleet.plugin_utils.parameters import by_itself
 from builderfleet.plugin_utils.questions.file import Metadata
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.nix import NixVersion
+from builderfleet.plugin_utils.questions.store_volume import NAME, StoreVolume, Volume
 from builderfleet.plugin_utils.resources.nix_installation import (
     BEGUN,
     FSTAB,
@@ -69,13 +70,16 @@ PARTIAL: World = {RECEIPT: receipt("Progress"), NIX: directory()}
 SINGLE: World = {NIX: directory(uid=501), NixVersion(): "nix (Nix) 2.30.0"}
 BEGUN_: World = {BEGUN: THERE}
 OUT_OF_REACH: World = {plist_of("org.nixos.nix-daemon"): THERE, plist_of("org.nixos.darwin-store"): THERE}
+HERE = OUT_OF_REACH | {NIX: directory()}
 NO_ACCESS: World = {Mac(): replace(APPLE_SILICON, full_disk_access=False)}
+PERHAPS_ACCESS: World = {Mac(): replace(APPLE_SILICON, full_disk_access=None)}
 DAMAGED: World = {RECEIPT: file("{")}
 
 CASES = [
     Case("fresh", WANTED, expected=(INSTALL,)),
     Case("an empty nix directory", WANTED, {NIX: directory()}, (INSTALL,)),
     Case("no Full Disk Access", WANTED, NO_ACCESS, (Person("Full Disk Access", "Remote Login.*PPPC"),)),
+    Case("whether there is Full Disk Access cannot be told", WANTED, PERHAPS_ACCESS, (INSTALL,)),
     Case("converged", WANTED, INSTALLED),
     Case("converged without Full Disk Access", WANTED, INSTALLED | NO_ACCESS),
     Case("another version is adopted", WANTED, INSTALLED | {NixVersion(): "nix (Nix) 2.18.1"}),
@@ -114,9 +118,65 @@ CASES = [
     Case(
         "its volume is not mounted",
         WANTED,
-        OUT_OF_REACH | {NIX: directory()},
-        (Person("script installer is on this Mac, but .*/nix does not run", "mount .*org.nixos.darwin-store"),),
+        HERE | {StoreVolume(): Volume("12-34", there=True)},
+        (
+            Person(
+                r"script installer is on this Mac, but the volume .*12-34\) is not mounted", "kickstart .*darwin-store"
+            ),
+        ),
     ),
+    Case(
+        "its volume is mounted elsewhere",
+        WANTED,
+        HERE | {StoreVolume(): Volume(NAME, there=True, mounted_at="/Volumes/Nix Store")},
+        (Person(r"Nix Store\) is mounted at /Volumes/Nix Store, and not at /nix", "kickstart .*darwin-store"),),
+    ),
+    Case(
+        "Determinates volume is not mounted",
+        WANTED,
+        {k: v for k, v in DETERMINATE.items() if k not in (NixVersion(), RECEIPT, INSTALLER)}
+        | {StoreVolume(): Volume(NAME, there=True), plist_of("systems.determinate.nix-store"): THERE},
+        (
+            Person(
+                "Determinate Nix is on this Mac, but the volume", "kickstart -k system/systems.determinate.nix-store"
+            ),
+        ),
+    ),
+    Case(
+        "its volume did not come along",
+        WANTED,
+        HERE | {StoreVolume(): Volume("12-34", there=False), FSTAB: file("UUID=12-34 /nix apfs rw\n")},
+        (
+            Person(
+                r"volume of its store \(12-34\) is not: .*Migration Assistant",
+                "remove .*nix-daemon.plist, .*darwin-store.plist, its line in /etc/fstab on that Mac",
+            ),
+        ),
+    ),
+    Case(
+        "its volume did not come along nor did its line in synthetic.conf",
+        WANTED,
+        OUT_OF_REACH | {StoreVolume(): Volume(NAME, there=False)},
+        (Person("Migration Assistant", "remove .*nix-daemon.plist"),),
+    ),
+    Case(
+        "whether it has a volume cannot be told",
+        WANTED,
+        HERE,
+        (
+            Person(
+                "could not be told: nothing says which", "diskutil info .* is there: .*kickstart.* not, it did not come"
+            ),
+        ),
+    ),
+    Case(
+        "its store is there and Nix is nowhere",
+        WANTED,
+        HERE | {Metadata("/nix/store"): directory()},
+        (Person("with its store, but no Nix runs: neither in .*current-system", "ls -l .*profiles/default"),),
+    ),
+    Case("too old", WANTED, INSTALLED | {NixVersion(): "nix (Nix) 2.3.16"}, (Person("2.3.16, and 2.4 is", "Upgrade"),)),
+    Case("old enough", WANTED, INSTALLED | {NixVersion(): "nix (Nix) 2.4pre20210601_5985b8b"}),
     Case(
         "its line in synthetic.conf went",
         WANTED,
@@ -151,9 +211,9 @@ def refused(wanted: NixInstallation, world: World) -> list[str]:
 def test_a_mac_on_which_no_nix_can_be_installed() -> None:
     intel: World = {Mac(): replace(APPLE_SILICON, apple_silicon=False)}
     (text,) = refused(WANTED, intel)
-    assert text.startswith("nix_state = 'present': this Intel Mac has no Nix") and "for Apple silicon" in text
+    assert text.startswith("nix_state: this Intel Mac has no Nix") and "for Apple silicon" in text
     (text,) = refused(replace(WANTED, sha256=""), {})
-    assert text.startswith("nix_installer_sha256 = '': this Mac has no Nix")
+    assert text.startswith("nix_installer_sha256: this Mac has no Nix")
     assert refused(WANTED, {}) == []
     for wanted, world in ((WANTED, intel | INSTALLED), (replace(WANTED, sha256=""), INSTALLED), (UNWANTED, intel)):
         assert refused(wanted, world) == []
@@ -162,14 +222,15 @@ def test_a_mac_on_which_no_nix_can_be_installed() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"version": "banana"}, "version: it is a version such as 2.35.2, saw 'banana'"),
-        ({"sha256": "xyz"}, "sha256: it is 64 hexadecimal digits in lower case, saw 'xyz'"),
+        ({"version": "banana"}, "version: it is a version such as 2.35.2"),
+        ({"sha256": "xyz"}, "sha256: it is 64 hexadecimal digits in lower case"),
         ({"source": "ftp://x y"}, "source: it is an http"),
+        ({"extra_conf": ["garbage line"]}, "extra_conf: each item is a line for nix.conf"),
     ],
 )
 def test_what_no_installer_can_be_had_by_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
-        replace(WANTED, **wrong)
+    resources, (refused,) = by_itself(NixInstallation, wrong)
+    assert resources == () and str(refused).startswith(said)
 
 
 # --- really done ---------------------------------------------------------------------------------------------------
@@ -199,6 +260,24 @@ def test_the_installer_runs_with_every_argument_as_it_is(mac: Sandbox) -> None:
     )
     assert not (mac / BEGUN.path).exists()
     assert mac.files("/tmp") == {}
+
+
+def test_the_installer_and_its_download_go_through_the_proxy(mac: Sandbox) -> None:
+    proxy = "http://somebody:secret@proxy.example:3128"
+    said = 'echo "$https_proxy $NIX_INSTALLER_PROXY ${NIX_INSTALLER_SSL_CERT_FILE-}"'
+    program = PROGRAM + f"{said} > /installer\n"
+    (mac / "/var/installer").write_text(program)
+    mac.double(
+        "/usr/bin/curl", f'while [ "$1" != --output ]; do shift; done; cp /var/installer "$2"; {said} > /download'
+    )
+    given = replace(
+        WANTED, source="https://example.org/x", sha256=hashlib.sha256(program.encode()).hexdigest(), proxy=proxy
+    )
+    ran = do(mac, "fresh", replace(given, certificates="/etc/ssl/corp.pem"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (mac / "/download").read_text().split() == [proxy, proxy]
+    assert (mac / "/installer").read_text().split() == [proxy, proxy, "/etc/ssl/corp.pem"]
+    assert proxy not in (mac / "/arguments").read_text()
 
 
 def test_a_directory_above_that_the_installation_made_is_remembered(mac: Sandbox) -> None:
@@ -269,3 +348,50 @@ def test_success_without_a_receipt_is_none(mac: Sandbox) -> None:
     ran = do(mac, "fresh", replace(WANTED, sha256=hashlib.sha256(liar.encode()).hexdigest()))
     assert ran.returncode == 1
     assert "nix-installer succeeded, but left no /nix/receipt.json" in ran.stderr
+
+
+# What systemextensionsctl of macOS 13 to 15 lists.
+EXTENSIONS = """printf '%s\\n' '2 extension(s)' '--- com.apple.system_extension.network_extension'
+printf '*\\t*\\tAAA\\torg.example.vpn (1.0/1)\\tvpn\\t[activated enabled]\\n'
+printf '%s\\n' '--- com.apple.system_extension.endpoint_security'
+printf '*\\t*\\tZMCG7MLDV9\\tcom.northpolesec.santa.daemon (2025.1/1)\\tsantad\\t[activated enabled]\\n'
+printf '\\t\\tZMCG7MLDV9\\torg.example.former (1.0/1)\\tformer\\t[terminated waiting to uninstall on reboot]\\n'"""
+
+
+@pytest.mark.parametrize(
+    ("extensions", "said"),
+    [
+        (EXTENSIONS, "security software there may not allow it (com.northpolesec.santa.daemon). Have whoever manages"),
+        ("echo '0 extension(s)'", "no security software is to be seen there; macOS itself ends what"),
+        ("exit 1", "no security software is to be seen there"),
+    ],
+)
+def test_an_installer_that_is_killed_is_not_just_a_number(mac: Sandbox, extensions: str, said: str) -> None:
+    killed = "#!/bin/sh\nkill -9 $$\n"
+    pinned = hashlib.sha256(killed.encode()).hexdigest()
+    (mac / "/var/installer").write_text(killed)
+    mac.double("/usr/bin/systemextensionsctl", extensions)
+    ran = do(mac, "fresh", replace(WANTED, sha256=pinned))
+    assert ran.returncode == shell.PERSON
+    assert ran.stderr.startswith(f"nix-installer was killed (status 137, SIGKILL): {said}")
+    assert ran.stderr.endswith(f"SHA-256 is {pinned}\n") and "log show --last 1h" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("dscl", "status"),
+    [
+        ('case $2 in -read) echo "NFSHomeDirectory: /var/empty" ;; *) echo "$@" >> /changed ;; esac', 0),
+        ("echo '<dscl_cmd> DS Error: -14120 (eDSPermissionError)' >&2; exit 40", shell.PERSON),
+        ("echo '<dscl_cmd> DS Error: -14009 (eDSUnknownNodeName)' >&2; exit 56", 0),
+    ],
+)
+def test_access_that_could_not_be_told_is_tried_before_anything_is_written(
+    mac: Sandbox, dscl: str, status: int
+) -> None:
+    mac.double("/usr/bin/dscl", dscl)
+    ran = do(mac, "whether there is Full Disk Access cannot be told")
+    assert (ran.returncode, (mac / "/arguments").exists()) == (status, status == 0)
+    assert ("Allow full disk access" in ran.stderr or "Remote Login" in ran.stderr) == (status != 0)
+    if "changed" in dscl:
+        assert (mac / "/changed").read_text() == ". -change /Users/nobody NFSHomeDirectory /var/empty /var/empty\n"
+    assert (mac / BEGUN.path).exists() is False

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 from builderfleet.plugin_utils.formats import machines
 from builderfleet.plugin_utils.ledger import LEDGER
-from builderfleet.plugin_utils.questions.file import NOTHING, Found
+from builderfleet.plugin_utils.questions.file import NOTHING, Found, Pointed
 from builderfleet.plugin_utils.questions.mac import Mac
-from builderfleet.plugin_utils.questions.nix import Configuration, NixConfiguration
+from builderfleet.plugin_utils.questions.nix import Configuration, NixConfiguration, NixSources, NixVersion, Source
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES, NixMachine
-from builderfleet.plugin_utils.resources.nix_setting import NIX_CONF
+from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF
 
 from tests.unit.answers import (
     FIFO,
@@ -46,6 +46,9 @@ OURS = (
     + "\n"
 )
 
+CONF, CUSTOM, ROOTS = NIX_CONF.path, CUSTOM_CONF.path, "/var/root/.config/nix/nix.conf"
+OLD, NEW, LIX = "nix (Nix) 2.8.0", "nix (Nix) 2.34.8", "nix (Lix, like Nix) 2.95.3"
+
 REGISTER = f"register {URI} in /etc/nix/machines"
 UNREGISTER = f"take {URI} out of /etc/nix/machines"
 SHOW = "set builders in /etc/nix/nix.conf"
@@ -70,7 +73,23 @@ def shown(now: str) -> World:
     return world(NOTHING, nix(builders=f"ssh://x;{INCLUDE}"), now) | {LEDGER: ledger_of(entry)}
 
 
-TOML = 'version = 1\n[machines.x]\nuri = "ssh://x"\n'
+TOML = '[machines.x]\nuri = "ssh://x"\nsupported-features = ["kvm", "benchmark"]\n'
+TOML_OURS = f'{TOML}[machines.ours]\nuri = "{URI}"\n'
+
+
+def with_nix(version: str, found: Found) -> World:
+    return world(found) | {NixVersion(): version}
+
+
+def sources(*lines: Source, builders: str = "", ours: str = "") -> World:
+    """A Mac whose builders are set by these lines; where `ours` is, the ledger says that it is builderfleet's."""
+    book = {LEDGER: ledger_of(remembered(ours, "", "x", former={"builders": None}))} if ours else {}
+    return world(file(OURS), nix(builders=builders)) | {NixSources(): lines} | book
+
+
+THEIRS = Source(CONF, 3, "builders")
+COPY = Source(CUSTOM, 1, "builders", Source.ALL)
+COPIED = "ssh://old x86_64-linux;@/etc/nix/machines"
 
 CASES = [
     Case("fresh", WANTED, world(NOTHING), (REGISTER,)),
@@ -82,23 +101,125 @@ CASES = [
     Case("other key", WANTED, world(file(OURS.replace("/etc/nix/b", "/root/b"))), (REGISTER,)),
     Case("there twice", WANTED, world(file(OURS + OTHERS + OURS)), (REGISTER,)),
     Case("commented out", WANTED, world(file(f"#{OURS}")), (REGISTER,)),
-    Case("not readable for all", WANTED, world(file(OURS, 0o600)), (REGISTER,)),
+    Case("not readable for all", WANTED, world(file(OURS, 0o600)), ("let everybody read /etc/nix/machines",)),
     Case("somebodys file", WANTED, world(file(OURS, uid=501, gid=20))),
     Case("Intel", WANTED, world(file(OURS)) | {Mac(): INTEL}, (REGISTER,)),
     Case("binary foreign lines", WANTED, world(file(b"\xff\xfe # \0\n" + OURS.encode()))),
-    Case("inline builders", WANTED, world(file(OURS), nix(builders="ssh://x"), "builders = ssh://x\n"), (SHOW,)),
+    Case(
+        "inline builders",
+        WANTED,
+        sources(THEIRS, builders="ssh://x"),
+        (
+            Person(
+                "nix.conf, line 3, sets builders, which hides /etc/nix/machines", "Put `;@/etc/nix/machines` at the end"
+            ),
+        ),
+    ),
+    Case(
+        "inline builders of root",
+        WANTED,
+        sources(Source(ROOTS, 1, "builders"), builders="ssh://x"),
+        (Person(f"{ROOTS}, line 1, sets builders", "Put `;@/etc/nix/machines` at the end"),),
+    ),
+    Case(
+        "root hides all builders",
+        WANTED,
+        sources(Source(CONF, 2, Source.END), Source(ROOTS, 1, "builders", Source.EMPTY)),
+        (Person(f"{ROOTS}, line 1, which Nix reads after that, sets builders again", "builders = @/etc/nix/machines"),),
+    ),
     Case("no builders at all", WANTED, world(file(OURS), nix(builders=""), "builders =\n"), (SHOW,)),
     Case("inline with the file", WANTED, world(file(OURS), nix(builders=f"ssh://x;{INCLUDE}"))),
-    Case("both", WANTED, world(NOTHING, nix(builders="ssh://x"), "builders = ssh://x\n"), (REGISTER, SHOW)),
+    Case(
+        "inline with the file behind a blank, which this Nix drops",
+        WANTED,
+        sources(THEIRS, builders=f"ssh://x ; {INCLUDE}") | {NixVersion(): OLD},
+        (Person("sets builders, which hides", "without a blank"),),
+    ),
+    Case(
+        "inline with the file behind a blank",
+        WANTED,
+        sources(THEIRS, builders=f"ssh://x ; {INCLUDE}") | {NixVersion(): NEW},
+    ),
+    Case(
+        "a copy of ours does not follow its owner",
+        WANTED,
+        sources(THEIRS, COPY, builders=COPIED, ours=CUSTOM),
+        (
+            Person(
+                "nix.conf, line 3, sets builders, but has no effect.*nix.custom.conf, line 1",
+                "builderfleet's line goes",
+            ),
+        ),
+    ),
+    Case(
+        "a copy of ours that has become superfluous",
+        WANTED,
+        sources(Source(CONF, 3, "builders", Source.ALL), COPY, builders=COPIED, ours=CUSTOM),
+        ("put builders in /etc/nix/nix.custom.conf back as it was",),
+    ),
+    Case(
+        "ours shows what an empty line hides",
+        WANTED,
+        sources(Source(CONF, 3, "builders", Source.EMPTY), COPY, builders=INCLUDE, ours=CUSTOM),
+    ),
+    Case(
+        "both",
+        WANTED,
+        sources(THEIRS, builders="ssh://x") | {MACHINES: NOTHING},
+        (REGISTER, Person("sets builders", "Put")),
+    ),
     Case(
         "nix-darwins link",
         WANTED,
         world(link("/etc/static/nix/machines")),
-        (Person("another tool", "nix-darwin|tool"),),
+        (
+            Person(
+                "is a link .to /etc/static.*another tool", "write this line.*distributedBuilds = true.*buildMachines"
+            ),
+        ),
     ),
-    Case("a directory", WANTED, world(directory()), (Person("is a directory", "."),)),
-    Case("a fifo", WANTED, world(FIFO), (Person("/etc/nix/machines is a", "."),)),
-    Case("TOML", WANTED, world(file(TOML)), (Person("TOML, which only Lix", "by hand"),)),
+    Case(
+        "a link to what is wanted",
+        WANTED,
+        world(link("machines.real")) | {Pointed(MACHINES.path): (OTHERS + OURS).encode()},
+    ),
+    Case("a directory", WANTED, world(directory()), (Person("should be a file, but is a directory", "."),)),
+    Case("a fifo", WANTED, world(FIFO), (Person("should be a file, but is a special file", "."),)),
+    Case("TOML", WANTED, with_nix(LIX, file(TOML)), (Person("TOML, which Lix reads from 2.95 on", "Add.*by hand"),)),
+    Case("TOML with it", WANTED, with_nix(LIX, file(TOML_OURS))),
+    Case(
+        "TOML with it, switched off",
+        WANTED,
+        with_nix(LIX, file(f"{TOML_OURS}enable = false\n")),
+        (Person("TOML", "Add"),),
+    ),
+    Case(
+        "TOML for another Nix",
+        WANTED,
+        with_nix(NEW, file(TOML_OURS)),
+        (Person("2.34.8. does not read", "one machine"),),
+    ),
+    Case(
+        "a blank line",
+        WANTED,
+        with_nix(OLD, file(f"{OURS}   \n")),
+        (Person("machines, line 2: nothing but blanks", "."),),
+    ),
+    Case("a blank line for Lix", WANTED, with_nix(LIX, file(f"{OURS}   \n")), (Person("machines, line 2", "."),)),
+    Case("a blank line that this Nix does not mind", WANTED, with_nix(NEW, file(f"{OURS}   \n"))),
+    Case(
+        "a key in the wrong field",
+        WANTED,
+        with_nix(NEW, file(f"{OURS}ssh-ng://a aarch64-linux ssh-ed25519 AAAAC3Nz me 1 1 kvm\n")),
+        (Person("machines, line 2: .*fourth field", "not builderfleet's"),),
+    ),
+    Case(
+        "a byte order mark",
+        WANTED,
+        with_nix(NEW, file(f"\ufeff# mine\n{OURS}")),
+        (Person("machines, line 1: .*byte order mark", "."),),
+    ),
+    Case("a byte order mark for an old Nix", WANTED, with_nix(OLD, file(f"\ufeff# mine\n{OURS}"))),
     Case("nothing to take out", UNWANTED, world(NOTHING)),
     Case("others stay", UNWANTED, world(file(OTHERS))),
     Case("taken out", UNWANTED, edited(file(OTHERS + OURS)), (UNREGISTER,)),
@@ -108,9 +229,9 @@ CASES = [
     Case("somebody took it out", UNWANTED, edited(file(OTHERS)), (UNREGISTER,)),
     Case("somebody removed the file", UNWANTED, edited(NOTHING), (UNREGISTER,)),
     Case("its entry is of another machine", UNWANTED, edited(file(OTHERS), uri="ssh://builder@another")),
-    Case("it is a link since", UNWANTED, edited(link("/x")), (Person("is a link", "."),)),
+    Case("it is a link since", UNWANTED, edited(link("/x")), (Person("is a link", "take .* out"),)),
     Case("nix-darwins link is not ours", UNWANTED, world(link("/etc/static/nix/machines"))),
-    Case("TOML is not ours", UNWANTED, world(file(TOML))),
+    Case("TOML is not ours", UNWANTED, with_nix(LIX, file(TOML))),
     Case("inline put back", UNWANTED, shown(f"builders = ssh://x;{INCLUDE}\n"), (HIDE,)),
     Case("inline that is not ours", UNWANTED, world(NOTHING, nix(builders=f"ssh://x;{INCLUDE}"))),
 ]
@@ -150,11 +271,6 @@ def test_a_file_that_nobody_could_read_becomes_readable_and_keeps_its_owner() ->
     case = Case("", WANTED, world(file(OTHERS, 0o600, uid=501, gid=20)))
     (change,) = case.changes()
     assert f"stage {MACHINES.path} {case.world[MACHINES].seen} 0644 501 20" in change.script
-
-
-def test_the_include_stands_where_every_parser_sees_it() -> None:
-    """No blank before the @: parsers before 2.24.15 drop it silently when there is one."""
-    assert carried(only("inline builders").script)[NIX_CONF.path] == f"builders = ssh://x;{INCLUDE}\n".encode()
 
 
 @pytest.mark.parametrize("original", [None, b"", OTHERS.encode(), b"ssh://farm \xff no end"])

@@ -7,7 +7,7 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, PARENT
 from builderfleet.plugin_utils.questions.file import NOTHING, Found
-from builderfleet.plugin_utils.questions.nix import NIX, Configuration, NixConfiguration
+from builderfleet.plugin_utils.questions.nix import NIX, Configuration, NixConfiguration, NixSources, Source
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF, RESTART_DUE, NixSetting
 
@@ -72,40 +72,122 @@ CASES = [
         "a foreign line that Nix does not read",
         WANTED,
         world("cores 4\n", configuration=nix("syntax error")),
-        (Person(r"nix.conf, line 1: 'cores 4'.*no nix command works", "not builderfleet's.*correct it"),),
+        (Person(r"nix.conf, line 1, `cores …`.*no nix command works", "not builderfleet's.*correct it"),),
     ),
     Case(
         "a foreign line in what is included",
         WANTED,
         world(INCLUDES, "\n\ncores=4\n", nix("syntax error")),
-        (Person(r"nix.custom.conf, line 3: 'cores=4'", "correct it"),),
+        (Person(r"nix.custom.conf, line 3, `cores …`", "correct it"),),
     ),
     Case("a bad file that Nix does not read", WANTED, world(STOCK, "cores=4\n"), (SET,)),
     Case(
-        "overridden",
+        "overridden, nobody knows by what",
         WANTED,
         world(INCLUDES, LINE),
-        (Person(f"sets {NAME} = true, but what is in effect is: {NAME} = false", "reads later overrides it"),),
+        (Person(f"sets {NAME} as it is wanted, but another value is in effect", "environment of its daemon"),),
+    ),
+    Case(
+        "overridden after the include, before anything is written",
+        WANTED,
+        world(f"{INCLUDES}{NAME} = false\n")
+        | {
+            NixSources(): (Source(CONF, 2, Source.OPTIONAL, CUSTOM), Source(CONF, 3, NAME), Source(CONF, 3, Source.END))
+        },
+        (Person(f"would be set in {CUSTOM}, but {CONF}, line 3, which Nix reads after that, sets", f"{NAME} = true"),),
+    ),
+    Case(
+        "overridden by root's own file",
+        WANTED,
+        world(STOCK) | {NixSources(): (Source(CONF, 1, Source.END), Source("/var/root/.config/nix/nix.conf", 1, NAME))},
+        (Person("/var/root/.config/nix/nix.conf, line 1", "take it out"),),
+    ),
+    Case(
+        "set before ours is",
+        WANTED,
+        world(f"{NAME} = false\n{INCLUDES}", "")
+        | {NixSources(): (Source(CONF, 1, NAME), Source(CUSTOM, 0, Source.END), Source(CONF, 3, Source.END))},
+        (SET_CUSTOM,),
+    ),
+    Case(
+        "an include of nothing",
+        WANTED,
+        world(STOCK, configuration=nix("error: file 'x' not found"))
+        | {NixSources(): (Source(CONF, 2, Source.MISSING, "/etc/nix/x.conf"), Source(CONF, 2, Source.END))},
+        (Person(f"{CONF}, line 2, includes /etc/nix/x.conf, which is not there", "Put that file back.*!include"),),
+    ),
+    Case(
+        "a foreign line in a file that is included",
+        WANTED,
+        world(STOCK, configuration=nix("error"))
+        | {NixSources(): (Source("/etc/nix/tokens", 4, Source.UNREADABLE), Source(CONF, 2, Source.END))},
+        (Person("/etc/nix/tokens, line 4, is neither", "correct it"),),
+    ),
+    Case(
+        "a setting that this Nix does not have",
+        NixSetting(setting="keep-outptus", value="true"),
+        world(STOCK) | {NixConfiguration("keep-outptus"): nix(cores="4")},
+        (Person("has no setting keep-outptus", "nix config show"),),
+    ),
+    Case(
+        "an addition",
+        NixSetting(setting="extra-trusted-users", value="admin"),
+        world(STOCK, configuration=nix(trusted_users="root")),
+        (f"set extra-trusted-users in {CONF}",),
+    ),
+    Case(
+        "an addition in effect",
+        NixSetting(setting="extra-trusted-users", value="admin"),
+        world(f"{STOCK}extra-trusted-users = admin\n", configuration=nix(trusted_users="root admin")),
+    ),
+    Case(
+        "an addition that a later line throws away",
+        NixSetting(setting="extra-trusted-users", value="admin"),
+        world(INCLUDES, "", configuration=nix(trusted_users="root"))
+        | {
+            NixSources(): (Source(CUSTOM, 0, Source.END), Source(CONF, 4, "trusted-users"), Source(CONF, 4, Source.END))
+        },
+        (Person(f"{CONF}, line 4, which Nix reads after that, sets trusted-users again", "."),),
+    ),
+    Case(
+        "somebody adds to it",
+        NixSetting(setting="trusted-users", value="root"),
+        world("extra-trusted-users = me\n", configuration=nix(trusted_users="root me"))
+        | {NixSources(): (Source(CONF, 1, "extra-trusted-users"), Source(CONF, 1, Source.END))},
+        (Person(f"{CONF}, line 1, which Nix reads after that, adds to it", "."),),
     ),
     Case(
         "Nix does not work, nobody knows why",
         WANTED,
         world(LINE, configuration=nix("error: bad magic")),
-        (Person("what is in effect is: error: bad magic", "."),),
+        (Person("Nix does not read its configuration: error: bad magic", "."),),
     ),
     Case(
         "nix-darwins link",
         WANTED,
         world(link("/etc/static/nix/nix.conf")),
-        (Person("is a link.*nix-darwin", "that tool"),),
+        (Person("is a link.*nix-darwin", "that tool.*distributedBuilds = true"),),
     ),
-    Case("a directory", WANTED, world(directory()), (Person("is a directory", "."),)),
+    Case(
+        "a directory",
+        WANTED,
+        world(directory()),
+        (Person("/etc/nix/nix.conf should be a file, but is a directory", "move it away"),),
+    ),
     Case("nothing to take back", UNWANTED, world(STOCK)),
     Case("set by somebody else", UNWANTED, world(LINE, configuration=ON)),
     Case("taken back", UNWANTED, edited(STOCK + LINE), (BACK,)),
     Case("taken back, there was no file", UNWANTED, edited(LINE, None), (BACK,)),
     Case("others edited it since", UNWANTED, edited(STOCK + LINE + "cores = 4\n"), (BACK,)),
-    Case("somebody set it otherwise since", UNWANTED, edited(f"{STOCK}{NAME} = false\n"), (BACK,)),
+    Case(
+        "somebody set it otherwise since",
+        UNWANTED,
+        edited(f"{STOCK}{NAME} = false\n"),
+        (f"leave {NAME} in {CONF} as somebody has set it since",),
+    ),
+    Case(
+        "taken back whatever it says", NixSetting(setting=NAME, present=False), edited(STOCK + LINE + "# x\n"), (BACK,)
+    ),
     Case("former value", UNWANTED, edited(LINE + "cores = 4\n", f"{NAME} =  false\n", "  false"), (BACK,)),
     Case("somebody removed the file", UNWANTED, edited(NOTHING), (BACK,)),
     Case("restart is due after a taking back", UNWANTED, world(STOCK, due=True), (RESTART,)),
@@ -130,6 +212,7 @@ def only(name: str) -> Change:
         ("other value", CONF, f"{NAME} = true # mine\n"),
         ("written wrongly by somebody, ours", CONF, LINE),
         ("others edited it since", CONF, STOCK + "cores = 4\n"),
+        ("taken back whatever it says", CONF, STOCK + "# x\n"),
         ("former value", CONF, f"{NAME} =  false\ncores = 4\n"),
     ],
 )
@@ -142,7 +225,7 @@ def test_what_somebody_set_otherwise_since_stays() -> None:
 
 
 def test_which_foreign_line_is_said_does_not_depend_on_chance() -> None:
-    case = Case("", WANTED, world(f"cores=1\n{INCLUDES}", "cores=4\n"), (Person("nix.conf, line 1: 'cores=1'", "."),))
+    case = Case("", WANTED, world(f"cores=1\n{INCLUDES}", "cores=4\n"), (Person("nix.conf, line 1, `cores …`", "."),))
     case.check()
 
 
@@ -172,7 +255,9 @@ class Mac:
         text = (self.sandbox / CONF).read_text() if (self.sandbox / CONF).exists() else ""
         pairs = dict(line.split(" = ") for line in text.splitlines() if " = " in line)
         return {each: self.found(each.path) for each in (NIX_CONF, CUSTOM_CONF, RESTART_DUE, LEDGER, PARENT)} | {
-            NixConfiguration(): Configuration(installed=True, settings={"builders": "@/etc/nix/machines", **pairs})
+            NixConfiguration(): Configuration(
+                installed=True, settings={"builders": "@/etc/nix/machines", NAME: "false", **pairs}
+            )
         }
 
     def make(self, *settings: NixSetting) -> str:

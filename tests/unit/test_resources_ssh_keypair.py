@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 
 import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Question
-from builderfleet.plugin_utils.ledger import BACKUPS
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, Ledger
 from builderfleet.plugin_utils.questions.file import NOTHING, Found
 from builderfleet.plugin_utils.questions.key_pair import KeyPair, Pair
 from builderfleet.plugin_utils.resources.ssh_keypair import SshKeypair
 
-from tests.unit.answers import FIFO, OTHER_PUBLIC, PRIVATE, PUBLIC, Case, Person, directory, file, link, pair
+from tests.unit.answers import FIFO, OTHER_PUBLIC, PRIVATE, PUBLIC, Case, Person, carried, directory, file, link, pair
 from tests.unit.sandbox import Sandbox
 
 KEY = "/etc/nix/builderfleet_ed25519"
 GOOD = file(f"{PUBLIC} builderfleet\n")
 WANTED, UNWANTED = SshKeypair(path=KEY), SshKeypair(path=KEY, present=False)
+TOKENS, NO_TOKENS = SshKeypair(path="/etc/corp/token"), SshKeypair(path="/etc/corp/token", present=False)
+STAYS = Person("was not made by builderfleet: it stays as it is", "Name another path")
 
 MAKE = f"make SSH key pair {KEY}"
 REPLACE = f"replace SSH key pair {KEY}: its private half is unusable"
@@ -49,6 +52,17 @@ CASES = [
     Case("a directory in the way", WANTED, world(directory(), NOTHING, ""), (Person(f"{KEY} should be", "move it"),)),
     Case("a link in the way", WANTED, world(link("/elsewhere"), NOTHING), (Person("but is a link", "move it"),)),
     Case("a fifo in the way", WANTED, world(PRIVATE, FIFO), (Person(f"{KEY}.pub should be", "move it"),)),
+    Case("somebody elses, unusable", TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, NOTHING, "")}, (STAYS,)),
+    Case("somebody elses public half alone", TOKENS, {KeyPair(TOKENS.path): pair(NOTHING, GOOD, "")}, (STAYS,)),
+    Case("somebody elses, usable", TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, GOOD, PUBLIC)}),
+    Case("another path, fresh", TOKENS, expected=(f"make SSH key pair {TOKENS.path}",)),
+    Case("somebody elses is not removed", NO_TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, GOOD, PUBLIC)}),
+    Case(
+        "another path, made here",
+        NO_TOKENS,
+        {KeyPair(TOKENS.path): pair(PRIVATE, GOOD, PUBLIC), LEDGER: file(Ledger(made=(TOKENS.path,)).dump())},
+        (f"remove SSH key pair {TOKENS.path}",),
+    ),
     Case("nothing to remove", UNWANTED),
     Case("remove both", UNWANTED, world(PRIVATE, GOOD), (REMOVE,)),
     Case("remove one", UNWANTED, world(NOTHING, GOOD, ""), (REMOVE,)),
@@ -98,6 +112,11 @@ def test_a_pair_is_made(sandbox: Sandbox) -> None:
     modes = {name: stat.S_IMODE((sandbox / name).stat().st_mode) for name in (KEY, f"{KEY}.pub")}
     assert modes == {KEY: 0o600, f"{KEY}.pub": 0o644}
     assert sandbox.files("/etc/nix").keys() == {KEY, f"{KEY}.pub"}
+
+
+def test_a_pair_that_is_gone_is_forgotten() -> None:
+    (change,) = next(case for case in CASES if case.name == "another path, made here").changes()
+    assert TOKENS.path not in json.loads(carried(change.script)[LEDGER.path])["made"]
 
 
 def test_a_run_that_was_cut_off_is_no_hindrance(sandbox: Sandbox) -> None:

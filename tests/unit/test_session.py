@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Answers, Question
 from builderfleet.plugin_utils.files import own_file
 from builderfleet.plugin_utils.outcome import WORST_FIRST, Outcome, exit_code
-from builderfleet.plugin_utils.questions.file import NOTHING, File
+from builderfleet.plugin_utils.questions.file import NOTHING, File, Found, Kind
 from builderfleet.plugin_utils.resource import Blocked, Change, Diff, Step
 from builderfleet.plugin_utils.session import MOST_STALE, Session, SessionError
 
@@ -178,7 +178,7 @@ def test_what_a_mac_said_is_fit_for_a_terminal(sandbox: Sandbox) -> None:
     script = r"""for i in 1 2; do printf '\033[31;1merror:\033[0m read\007-only\033]0;title\n'; done; echo it ended; exit 3"""
     with pytest.raises(SessionError) as error:
         hear(own, sandbox, own.apply(Change("change it", script)))
-    assert str(error.value) == "change it: status 3\nerror: read-only]0;title\nit ended"
+    assert str(error.value) == "change it: status 3\nerror: read^G-only^[]0;title\nit ended"
 
 
 def test_a_change_that_waits_for_the_next_start(sandbox: Sandbox) -> None:
@@ -213,13 +213,21 @@ def test_the_answer_to_another_script_is_none() -> None:
         own.hear(old)
 
 
-@pytest.mark.parametrize("status", [b"1", b"78", b"255"])
+@pytest.mark.parametrize("status", [b"1", b"70", b"255"])
 def test_a_status_is_an_error_with_the_last_words(status: bytes) -> None:
     own = session()
     own.apply(CHANGE)
     with pytest.raises(SessionError, match=rf"(?s)^change it: status {status.decode()}\b.*the reason$") as error:
         own.hear(printed({("script", "status"): status}, own._token), "\n".join([*map(str, range(99)), "the reason"]))
     assert len(str(error.value).split("\n")) < 20
+
+
+def test_what_a_script_cannot_do_by_itself_needs_a_person() -> None:
+    own = session()
+    own.apply(CHANGE)
+    with pytest.raises(SessionError, match=r"^change it: its log says why$") as error:
+        own.hear(printed({("script", "status"): str(shell.PERSON).encode()}, own._token), "its log says why\n")
+    assert error.value.outcome is Outcome.NEEDS_PERSON
 
 
 def test_every_script_has_another_token() -> None:
@@ -284,6 +292,15 @@ def test_a_resource_is_asked_once_until_the_mac_is_heard_again() -> None:
     own.hear(printed({("script", "status"): b"0"}, own._token))
     own.plan()
     assert len(asked_for) == 2
+
+
+def test_a_check_that_fails_is_a_finding_with_all_that_was_said() -> None:
+    own = session()
+    own.apply(replace(PROOF, check="build"))
+    said = "error: no builder\nit fails: see above"
+    with pytest.raises(SessionError, match=r"^build: error: no builder$") as error:
+        own.hear(printed({("script", "status"): b"1"}, own._token), said)
+    assert (error.value.outcome, error.value.detail) == (Outcome.NEEDS_PERSON, said)
 
 
 def test_a_change_is_made_once_it_is_heard_of_and_not_before() -> None:
@@ -361,12 +378,11 @@ def test_a_fleet_without_macs() -> None:
     assert set(WORST_FIRST) == {each.code for each in Outcome}
 
 
-def test_a_diff_is_unified() -> None:
+def test_a_diff_is_unified_and_without_context() -> None:
     assert Diff("/etc/it", "one\ntwo\n", "one\nthree\n").lines == [
         "--- /etc/it (now)",
         "+++ /etc/it (wanted)",
-        "@@ -1,2 +1,2 @@",
-        " one",
+        "@@ -2,1 +2,1 @@",
         "-two",
         "+three",
     ]
@@ -383,6 +399,17 @@ def test_a_plan_that_grew_stale_is_made_anew_a_few_times() -> None:
     own.apply(CHANGE)
     with pytest.raises(SessionError, match="change it: status 76"):
         own.hear(printed({("script", "status"): b"76"}, own._token))
+
+
+def test_what_a_change_leaves_is_what_later_resources_plan_with() -> None:
+    """So that a dry run lists what the real one does; who comes earlier is not concerned, and a change that is made no more."""
+    question = File("/b")
+    own = asked(
+        Text("/b", "x"),
+        Says((Change("restart", "true", leaves=((question, Found(Kind.FILE, 0o644, 0, 0, b"x\n")),)),)),
+        Text("/b", "x\n"),
+    )
+    assert [step.summary for _resource, step in own.plan().steps] == ["write /b", "restart"]
 
 
 def run_in(sandbox: Sandbox, *resources: Any) -> Session:
@@ -406,3 +433,21 @@ def test_a_real_run_does_not_end_with_what_would_change(dash_sandbox: Sandbox) -
     own = run_in(dash_sandbox, Text("/etc/a", after="rm -f /etc/b\n"), Text("/etc/b", after="rm -f /etc/a\n"))
     assert own.outcome() is Outcome.FAILED
     assert own.remark() == "all of it was done, and the Mac says that it has to be done again: write /etc/a"
+
+
+def test_what_was_answered_is_let_go_once_it_is_known_what_has_to_happen() -> None:
+    own = asked(Text("/etc/first"), Says((CHANGE,)))
+    before = own.plan(), own.outcome(), own.remark()
+    own.settle()
+    assert (own.plan(), own.outcome(), own.remark()) == before
+    assert own.next(own.resources[0]) is own.plan().changes[0]
+    with pytest.raises(SessionError, match="not asked"):
+        _ = own.answers
+
+
+def test_what_cannot_be_told_is_not_let_go() -> None:
+    own = session(Text("/etc/first"))
+    own.probe()
+    own.hear(printed({("0", "unknown"): b"it is too long"}, own._token))
+    own.settle()
+    assert own.answers is not None

@@ -349,8 +349,8 @@ def test_the_lock_is_given_back_but_not_anothers(sandbox: Sandbox) -> None:
 # --- guarded -------------------------------------------------------------------------------------------------------
 
 
-def guarded(script: str, run: str = "a") -> str:
-    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop", what="set it"))
+def guarded(script: str, run: str = "a", slow: bool = False) -> str:
+    text = shell.wrap(shell.guarded(script, run=run, who="somebody's laptop", what="set it", slow=slow))
     assert f" {shell.LOCK_PATIENCE} 0 'set it'\n" in text
     return text.replace(f" {shell.LOCK_PATIENCE} 0 'set it'\n", " 0 0 'set it'\n")
 
@@ -464,3 +464,73 @@ def test_the_lease_begins_anew_when_a_change_ends(dash_sandbox: Sandbox) -> None
 
 def test_patience_outlives_the_lease_of_a_run_that_died() -> None:
     assert shell.LOCK_PATIENCE > shell.LEASE
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_mac_stays_awake_over_what_is_slow(sandbox: Sandbox, slow: bool) -> None:
+    sandbox.double("/usr/bin/caffeinate", 'echo "$*" > /var/awake; kill -0 "$3" && echo runs >> /var/awake')
+    ran = sandbox.run(
+        guarded(
+            "i=0; while [ ! -e /var/awake ] && [ $i -lt 20 ]; do sleep 0.1; i=$((i + 1)); done; sleep 0.1", slow=slow
+        )
+    )
+    assert ran.returncode == 0, ran.stderr
+    awake = sandbox / "/var/awake"
+    assert awake.exists() == slow
+    assert not slow or re.fullmatch(r"-i -w \d+\nruns\n", awake.read_text())
+
+
+# --- what stops root as well -----------------------------------------------------------------------------------------
+
+# What macOS's `ls -ldnO` shows of flags, before the size (`facts/macos_commands`).
+LS = r"""[ "$1" = -ldnO ] || exit 1
+case $2 in {}) flags={} ;; *) flags=- ;; esac
+echo "-rw-r--r--@ 1 0 0 $flags 5 Nov 26 00:00 $2"
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "flags", "off"),
+    [
+        (FILE, "uchg", "nouchg"),
+        (FILE, "hidden,schg,uappnd", "noschg,nouappnd"),
+        ("/etc", "schg", "noschg"),
+    ],
+)
+def test_an_immutable_file_is_called_that_before_anything_is_written(
+    sandbox: Sandbox, path: str, flags: str, off: str
+) -> None:
+    (sandbox / FILE).write_bytes(OLD)
+    seen, before = found(sandbox), sandbox.files("/etc")
+    sandbox.double("/bin/ls", LS.format(path, flags))
+    for script in (put(seen, NEW), removed(FILE, seen)):
+        ran = run(sandbox, script)
+        assert ran.returncode == shell.PERSON
+        assert ran.stderr.startswith(f"{path} is immutable (") and f"`sudo chflags {off} {path}` on that" in ran.stderr
+    assert sandbox.files("/etc") == before
+    sandbox.double("/bin/ls", LS.format(FILE, "hidden"))
+    assert run(sandbox, put(seen, NEW)).returncode == 0
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing_staged(sandbox: Sandbox) -> None:
+    (sandbox / FILE).mkdir()
+    ran = run(sandbox, f"stage {FILE} directory 0644 0 0 </dev/null\ncommit {FILE} directory\n")
+    assert ran.returncode != 0 and f"cannot replace {FILE}: " in ran.stderr
+    assert not list((sandbox / "/etc").glob(".*new"))
+
+
+def test_what_a_check_refuses_leaves_nothing(sandbox: Sandbox) -> None:
+    script = replaced(FILE, NOTHING, NEW, mode=0o644, check='fail "refused: $new"', between=": > /etc/remembered")
+    before = sandbox.files("/etc")
+    ran = run(sandbox, script)
+    assert (ran.returncode, ran.stderr) == (1, "refused: /etc/.it.builderfleet-new\n")
+    assert sandbox.files("/etc") == before
+    assert run(sandbox, script.replace("fail", "echo")).returncode == 0
+    assert {FILE, "/etc/remembered"} <= set(sandbox.files("/etc"))
+
+
+@pytest.mark.parametrize(("status", "kept"), [(1, False), (shell.PERSON, False), (shell.STALE, True), (0, True)])
+def test_the_lock_of_a_change_that_failed_goes_back(sandbox: Sandbox, status: int, kept: bool) -> None:
+    ran = sandbox.run(shell.wrap(shell.guarded(f"exit {status}", run="a" * 16, who="me", what="it")))
+    assert ran.returncode == status
+    assert (sandbox / shell.LOCK_FILE).exists() is kept

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from builderfleet.plugin_utils.size import Size
 from hypothesis import given
@@ -83,4 +85,13 @@ def test_nothing_else_is_raised(text: str) -> None:
     try:
         assert Size.parse(text).bytes > 0
     except ValueError as error:
-        assert repr(text) in str(error)
+        assert re.search("wanted|write", str(error))
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L"]), min_size=5))
+def test_what_is_no_size_at_all_is_not_said(text: str) -> None:
+    """It may be anybody's password, in the wrong place."""
+    with pytest.raises(
+        ValueError, match=r"^it is no size: wanted a positive number and one of .*, such as 8GiB or 512MiB$"
+    ):
+        Size.parse(text)

@@ -18,6 +18,7 @@ from builderfleet.plugin_utils.resources.builder_vm import BuilderVm
 from builderfleet.plugin_utils.size import Size
 
 from tests.simulated_mac import nixpkgs
+from tests.unit.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nix") is None, reason="Nix is not installed here (apt-get install nix-bin)"
@@ -223,6 +224,12 @@ HOST_SIDE = [
 ]
 GUEST_SIDE = [
     "virtualisation.darwin-builder.min-free = 5;",
+    "virtualisation.useHostCerts = lib.mkForce false;",
+    "virtualisation.useNixStoreImage = lib.mkForce false;",
+    "virtualisation.writableStore = lib.mkForce false;",
+    "virtualisation.writableStoreUseTmpfs = lib.mkForce true;",
+    "virtualisation.diskImage = lib.mkForce null;",
+    'virtualisation.sharedDirectories.x = { source = "/x"; target = "/x"; };',
     "environment.systemPackages = [ pkgs.hello ];",
     "nix.settings.max-jobs = 4;",
     "users.users.somebody.uid = 1001;",
@@ -317,3 +324,31 @@ def test_the_run_program_says_what_the_options_say(evaluator: Evaluator) -> None
     wanted = ["-smp 4 ", "-m 4096 ", '"40960M"', "hostfwd=tcp:127.0.0.1:31022-:22,", "-nographic", "-msg timestamp=on"]
     assert [each for each in wanted if each not in text] == []
     assert text.count("hostfwd=") == 1
+
+
+# --- the emulator --------------------------------------------------------------------------------------------------
+
+EMULATOR = (nixpkgs.FLAKE / "pkgs/qemu-system.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("machine", "processors", "starts"),
+    [
+        ("virt,gic-version=2,accel=hvf:tcg", 8, True),
+        ("virt,gic-version=2,accel=hvf:tcg", 9, False),
+        ("type=q35,accel=hvf:tcg", 9, True),
+    ],
+)
+def test_the_emulator_has_no_more_processors_than_qemu_has(
+    dash_sandbox: Sandbox, machine: str, processors: int, starts: bool
+) -> None:
+    dash_sandbox.double("/.simulated-mac/debian/usr/bin/qemu-system-x86_64", 'echo "$@"')
+    (dash_sandbox / "/.simulated-mac/guest").mkdir()
+    (dash_sandbox / "/.simulated-mac/guest/system.img").touch()
+    (dash_sandbox / "/.simulated-mac/guest/acceleration").write_text("tcg\n")
+    ran = dash_sandbox.run(f"set -- -machine {machine} -smp {processors}\n{EMULATOR}")
+    if starts:
+        assert (ran.returncode, f"-smp {processors}" in ran.stdout) == (0, True), ran.stderr
+    else:
+        said = "Number of SMP CPUs requested (9) exceeds max CPUs supported by machine 'mach-virt' (8)"
+        assert (ran.returncode, said in ran.stderr) == (1, True)

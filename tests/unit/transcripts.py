@@ -17,5 +17,6 @@ def record(token: str, key: str, field: str, value: bytes) -> str:
 
 def printed(records: Records, token: str) -> str:
     """A whole transcript."""
-    lines = "".join(f"{record(token, key, field, value)}\n" for (key, field), value in records.items())
-    return f"{lines}{token} end {len(records)} {hashlib.sha256(lines.encode()).hexdigest()}\n"
+    found = [record(token, key, field, value) for (key, field), value in records.items()]
+    digest = hashlib.sha256("".join(f"{each}\n" for each in found).encode()).hexdigest()
+    return ";".join((*found, f"{token} end {len(records)} {digest}\n"))

@@ -20,7 +20,8 @@ from ..questions.guest import Guest, GuestState
 from ..resource import Blocked, Step
 from ..resources.builder_vm import BuilderVm
 from ..resources.launchd_daemon import LaunchdDaemon
-from ..resources.linux_build import PROOF, LinuxBuild
+from ..resources.linux_build import LinuxBuild
+from ..resources.local_systems import LocalSystems
 from ..resources.mac_requirements import MacRequirements
 from ..resources.nix_installation import NixInstallation
 from ..resources.nix_machine import NixMachine
@@ -41,12 +42,24 @@ class Builder:
     job: LaunchdDaemon
     ssh: SshHost
     machine: NixMachine
+    systems: LocalSystems
     build: LinuxBuild
     controller_time: int
 
     def questions(self) -> Iterator[Question[Any]]:
         """What its parts ask of a Mac."""
-        for part in (self.mac, self.nix, self.setting, self.key, self.vm, self.job, self.ssh, self.machine, self.build):
+        for part in (
+            self.mac,
+            self.nix,
+            self.setting,
+            self.key,
+            self.vm,
+            self.job,
+            self.ssh,
+            self.machine,
+            self.systems,
+            self.build,
+        ):
             yield from part.questions()
 
 
@@ -81,10 +94,9 @@ class Examination:
     def built(self) -> bool:
         """Whether this examination's own build has been made."""
         try:
-            lines = (self.answers[PROOF].content or b"").decode("utf-8", "replace").split("\n")
+            return self.builder.build.proved(self.answers)
         except Unknown:
             return False
-        return self.builder.build.stamp in lines
 
     @property
     def restart_vm(self) -> str:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..asking import Unknown
 from ..finding import Finding, broken, fine
@@ -23,7 +25,81 @@ LEAST_IN_GUEST = 2**29
 MOST_SECONDS_OFF = 120
 """Beyond that, certificates begin to be "not yet valid" (`facts/drift D24`)."""
 
-_CERTIFICATE = re.compile(r"certificate|\bSSL\b|\bTLS\b", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class NoFetch:
+    """What Nix says where it does not get at a cache, what that means, and what to do.
+
+    `seen` has Nix's texts by its version, asked of each (`nix store info --store URL`); newer ones say what curl adds.
+    """
+
+    pattern: re.Pattern[str]
+    cause: str
+    remedy: str
+    seen: Mapping[str, str]
+
+
+NO_FETCHES = (
+    NoFetch(
+        re.compile("does not appear to be a binary cache"),
+        "what answers the guest at {cache} is no binary cache",
+        "It has moved, or a portal or a proxy answers in its place: have that let the guest through",
+        dict.fromkeys(  # 2.8 says it of HTTP 401 and 407 as well
+            ("2.8.0", "2.26.3", "2.34.8"), "error: 'http://cache.example/x' does not appear to be a binary cache"
+        ),
+    ),
+    NoFetch(
+        re.compile(r"HTTP error 40[137]\b"),
+        "what answers the guest at {cache} wants a login: {said}",
+        "A cache that is not public needs a netrc-file in the guest, and a proxy that asks for a login has to let it through",
+        {
+            "2.26.3": "error: unable to download 'http://cache.example/nix-cache-info': HTTP error 401",
+            "2.34.8": "error: unable to download 'http://cache.example/nix-cache-info': HTTP error 407",
+        },
+    ),
+    NoFetch(
+        re.compile(r"HTTP error \d+"),
+        "the guest gets to {cache}, which answers with an error: {said}",
+        "It is the cache's, or that of a proxy before it: look again later",
+        {
+            "2.8.0": "error: unable to download 'http://cache.example/nix-cache-info': HTTP error 503 ('Service Unavailable')",
+            "2.26.3": "error: unable to download 'http://cache.example/nix-cache-info': HTTP error 500",
+            "2.34.8": "error: unable to download 'http://cache.example/nix-cache-info': HTTP error 429",
+        },
+    ),
+    NoFetch(
+        re.compile(r" \((35|5[1389]|60|77|8[0-3]|9[01])\)"),  # curl's errors of TLS; words may be of the host's name
+        "the guest does not trust the certificate of {cache}: {said}",
+        "With a proxy that intercepts TLS: put its CA into a bundle on the Mac, name that in"
+        " linux_builder_certificates, and run the rollout",
+        {
+            "2.8.0": "error: unable to download 'https://cache.example/nix-cache-info': SSL peer certificate or SSH remote"
+            " key was not OK (60)",
+            "2.26.3": "error: unable to download 'https://cache.example/nix-cache-info': SSL peer certificate or SSH remote"
+            " key was not OK (60) server verification failed: certificate signer not trusted. (CAfile: /x.crt CRLfile: none)",
+            "2.34.8": "error: unable to download 'https://cache.example/nix-cache-info': SSL peer certificate or SSH remote"
+            " key was not OK (60) SSL certificate verification failed: certificate signer not trusted. (CAfile: /x.crt)",
+        },
+    ),
+)
+"""The first that fits counts. What is like none of them did not get there: no name, no route, nobody listens, no answer."""
+
+NOT_REACHED = {
+    "2.8.0": "error: unable to download 'https://ssl.example/nix-cache-info': Couldn't connect to server (7)",
+    "2.26.3": "error: unable to download 'https://ssl.example/nix-cache-info': Could not connect to server (7) Failed to"
+    " connect to ssl.example port 443 after 0 ms: Could not connect to server",
+    "2.34.8": "error: unable to download 'https://ssl.example/nix-cache-info': Could not connect to server (7) Failed to"
+    " connect to ssl.example:443 after 0 ms: Could not connect to server",
+}
+"""How Nix says that, by version."""
+
+_QUOTED = re.compile("'[^']*'")  # the cache's URL, whose words say nothing of the error
+
+
+def no_fetch(said: str) -> NoFetch | None:
+    """The entry of NO_FETCHES that a text of Nix's is of; None when the cache was not reached at all."""
+    words = _QUOTED.sub("", said, count=1)
+    return next((each for each in NO_FETCHES if each.pattern.search(words)), None)
 
 
 def disk(examination: Examination) -> Finding:
@@ -116,19 +192,8 @@ def cache(examination: Examination) -> Finding:
         raise Unknown("the guest has no nix in its PATH")
     if tried.well:
         return fine("cache", f"the guest gets at {guest.cache}")
-    if "does not appear to be a binary cache" in tried.said:
-        return broken(
-            "cache",
-            f"what answers the guest at {guest.cache} is no binary cache",
-            "It has moved, or a portal or a proxy answers in its place: have that let the guest through",
-        )
-    if _CERTIFICATE.search(tried.said):
-        return broken(
-            "cache",
-            f"the guest does not trust the certificate of {guest.cache}: {tried.said}",
-            "With a proxy that intercepts TLS: put its CA into a bundle on the Mac, name that in"
-            " linux_builder_certificates, and run the rollout",
-        )
+    if known := no_fetch(tried.said):
+        return broken("cache", known.cause.format(cache=guest.cache, said=tried.said), known.remedy)
     cause = f"the guest cannot fetch from {guest.cache}: {tried.said or f'status {tried.status}'}"
     if guest.mac_fetches:
         return broken(

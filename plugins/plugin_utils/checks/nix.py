@@ -5,31 +5,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import login_items
 from ..asking import Question
 from ..finding import Finding, broken, fine
 from ..formats import machines
 from ..formats.receipt import ReceiptError
 from ..questions.file import Metadata
 from ..questions.launchd import LaunchdJob
-from ..questions.login_items import LoginItemsOff
-from ..questions.nix import NixConfiguration, NixDaemonReply, NixVersion
+from ..questions.nix import DAEMONS, NixConfiguration, NixDaemonReply, NixVersion
 from ..resource import Blocked
+from ..resources.nix_daemon import NixDaemon
 from ..resources.nix_installation import BEGUN, plist_of
 from ..resources.nix_machine import MACHINES
-from ..resources.nix_setting import DAEMONS
 from .examination import Examination, remedy
-from .jobs import ended, is_login_item_off, login_item_remedy
+from .jobs import ended
 
 _SOCKET = Metadata("/nix/var/nix/daemon-socket/socket")
 QUESTIONS: tuple[Question[Any], ...] = (
     NixConfiguration(),
     NixVersion(),
-    NixDaemonReply(),
-    LoginItemsOff(),
     MACHINES,
     _SOCKET,
-    *map(LaunchdJob, DAEMONS),
-    *map(plist_of, DAEMONS),
+    *NixDaemon().questions(),
 )
 
 
@@ -64,7 +61,10 @@ def daemon(examination: Examination) -> Finding:
     label = next((each for each in DAEMONS if not answers[plist_of(each)].absent), DAEMONS[-1])
     reply = answers[NixDaemonReply()]
     if reply.answers:
-        return fine("daemon", f"{label} answers")
+        steps = list(NixDaemon().changes(answers))
+        if not steps:
+            return fine("daemon", f"{label} answers")
+        return broken("daemon", steps[0].summary, remedy(steps))
     plist, loaded = plist_of(label).path, answers[LaunchdJob(label)]
     load = f"`sudo launchctl bootstrap system {plist}` on that Mac loads it"
     restart = f"`sudo launchctl kickstart -k system/{label}` on that Mac starts it again"
@@ -75,8 +75,8 @@ def daemon(examination: Examination) -> Finding:
             f"the Nix daemon has no job: {plist} is gone",
             "Repair this Nix with the installer that it came with",
         )
-    if job is None and is_login_item_off(answers, plist):
-        return broken("daemon", f"{label} is switched off in this Mac's login items", login_item_remedy(label))
+    if job is None and login_items.is_off(answers, plist):
+        return broken("daemon", f"{label} is switched off in this Mac's login items", login_items.remedy(label))
     if job is None and loaded.disabled:
         return broken(
             "daemon",
@@ -103,19 +103,14 @@ def machine(examination: Examination) -> Finding:
         if isinstance(step, Blocked):
             return broken("machine", step.summary, step.remedy)
         return broken("machine", _difference(step.summary, wanted.uri, content), remedy(steps))
-    for problem in machines.problems(content):
-        return broken(
-            "machine",
-            f"{MACHINES.path}, line {problem.line}: {problem.text.strip()!r}: {problem.reason}",
-            "The line is not builderfleet's, so a rollout leaves it: put it right on that Mac",
-        )
     steps = list(examination.builder.setting.changes(answers))
     if steps:
         step = steps[0]
         cause = step.summary if isinstance(step, Blocked) else f"Nix is not set up as wanted: {step.summary}"
         return broken("machine", cause, remedy(steps))
-    (registered,) = [each for _line, each in machines.machines(content) if each.uri == wanted.uri]
-    return fine("machine", f"{wanted.uri} is registered for {', '.join(registered.systems)}")
+    for step in examination.builder.systems.changes(answers):
+        return broken("machine", step.summary, remedy([step]))
+    return fine("machine", f"{wanted.uri} is registered for {', '.join(wanted.wanted(answers).systems)}")
 
 
 def _difference(summary: str, uri: str, content: bytes) -> str:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from ..finding import Finding, broken, fine
+import re
+from dataclasses import dataclass
+
+from ..finding import Finding, State, broken, fine
 from ..questions.file import File, Kind
 from ..questions.guest import Guest
 from ..questions.key_pair import KeyPair
@@ -20,12 +23,18 @@ def host_key(examination: Examination) -> Finding:
     """Whether the guest has the host key that is wanted, and ssh and Nix are told so."""
     answers, builder = examination.answers, examination.builder
     wanted, seen = fingerprint(builder.vm.host_key), answers[Guest(builder.vm.alias)].host_key
+    if seen and _elsewhere(examination):
+        raise NotReached("ssh")  # it is not the builder's port that answered
     if seen and seen != wanted:
+        # A key is to be adopted only from what is known to be the builder.
+        adopt = (
+            "If that is your builder's key, set linux_builder_host_key to its line and run the rollout. If not, whoever"
+        )
+        whose = adopt if examination.found["port"].state is State.FINE else "Whoever"
         return broken(
             "host key",
             f"the guest presents another host key than the one wanted: {seen}, not {wanted}",
-            "If that is your builder's key, set linux_builder_host_key to its line and run the rollout. If not, whoever"
-            f" listens on port {builder.vm.port} is not your builder: see who it is before anything is built there",
+            f"{whose} listens on port {builder.vm.port} is not your builder: see who it is before anything is built there",
         )
     steps = [step for step in builder.vm.changes(answers) if step.summary.startswith(PIN_HOST_KEY)]
     if steps:
@@ -41,6 +50,13 @@ def host_key(examination: Examination) -> Finding:
         examination.needs("port")
         raise NotReached("ssh")
     return fine("host key", seen)
+
+
+def _elsewhere(examination: Examination) -> str:
+    """Where ssh went to, when that is known not to be the builder's port."""
+    vm = examination.builder.vm
+    went_to = examination.answers[Guest(vm.alias)].went_to
+    return "" if went_to in ("", f"127.0.0.1 port {vm.port}") else went_to
 
 
 def _known_key(content: bytes, alias: str) -> str:
@@ -105,21 +121,86 @@ def ssh(examination: Examination) -> Finding:
     guest = answers[Guest(alias)]
     if guest.reached:
         return fine("ssh", f"root's `ssh {alias}` is let in")
-    examination.needs("port", "host key", "key")
     error = guest.error or f"status {guest.status} and no message"
-    if "Permission denied" in error:
+    if went_to := _elsewhere(examination):
         return broken(
             "ssh",
-            f"the guest refuses this Mac's key, though it was handed it: {error}",
-            f"It may have read its keys before: {examination.restart_vm}",
+            f"`ssh {alias}` goes to {went_to}, not to 127.0.0.1 port {builder.vm.port}: {error}",
+            f"Another configuration overrides it: `sudo -H ssh -G -vvv {alias}` on that Mac names what it reads",
         )
-    if "timed out" in error or "Timeout" in error:
-        return broken("ssh", f"the guest does not answer in time: {error}", f"It hangs: {examination.restart_vm}")
-    if "closed" in error or "reset" in error:
-        return broken(
-            "ssh",
-            f"the guest ends the connection: {error}",
-            "Its sshd turns away who comes too often (all of the Mac has one address to it): look again in a minute;"
-            f" else {examination.restart_vm}",
-        )
-    return broken("ssh", f"`ssh {alias}` fails: {error}", f"See `sudo ssh -v {alias}` on that Mac")
+    examination.needs("port", "key")
+    if examination.found["host key"].state is State.BROKEN:  # where it was not reached, it waits for this
+        raise NotReached("host key")
+    known = next((each for each in LAST_WORDS if each.pattern.search(error)), _OTHER)
+    return broken(
+        "ssh",
+        known.cause.format(error=error, alias=alias),
+        known.remedy.format(alias=alias, restart=examination.restart_vm, log=builder.job.log),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """What ssh says last, what that means, and what to do. `seen` is ssh's own text, of the versions named."""
+
+    pattern: re.Pattern[str]
+    cause: str
+    remedy: str
+    seen: str = ""
+
+
+LAST_WORDS = (
+    LastWord(
+        re.compile("Permission denied"),
+        "the guest refuses this Mac's key, though it was handed it: {error}",
+        "It may have read its keys before: {restart}",
+        "builder@127.0.0.1: Permission denied (publickey).",  # 8.7 to 10.0
+    ),
+    LastWord(
+        re.compile("timed out|[Tt]imeout"),
+        "the guest does not answer in time: {error}",
+        "It hangs: {restart}",
+        "Connection timed out during banner exchange",  # 9.2; "Connection to ... port ... timed out" since 8.7
+    ),
+    LastWord(
+        re.compile("Unable to negotiate|no matching .* found"),
+        "ssh on this Mac and sshd in the guest have no algorithm in common: {error}",
+        "One of them is limited: by a baseline on this Mac (`sudo -H ssh -G {alias}` says which algorithms it offers), or"
+        " by the pinned nixpkgs",
+        "Unable to negotiate with 127.0.0.1 port 31422: no matching host key type found. Their offer: ssh-rsa",  # 9.2
+    ),
+    LastWord(
+        re.compile("command-line and remote command|RemoteCommand"),
+        "ssh is told to run another command: {error}",
+        "A RemoteCommand is in effect: `sudo -H ssh -G -vvv {alias}` on that Mac names what it reads",
+        "Cannot execute command-line and remote command.",  # 7.6 to 10.0
+    ),
+    LastWord(
+        re.compile("UNKNOWN port"),
+        "what ssh is told to connect through ends at once: {error}",
+        "A ProxyCommand or ProxyJump is in effect: `sudo -H ssh -G -vvv {alias}` on that Mac names what it reads",
+        "Connection closed by UNKNOWN port 65535",  # 8.0 to 10.0
+    ),
+    LastWord(
+        re.compile("[Hh]ost key verification failed|Host key .* changed"),
+        "ssh does not take the guest's host key for the one that is pinned: {error}",
+        "Another file of known hosts is in effect: `sudo -H ssh -G {alias}` on that Mac says which",
+        "Host key verification failed.",  # all
+    ),
+    LastWord(
+        re.compile("refused"),
+        "nobody takes the connection: {error}",
+        "The VM may have stopped just now: look again in a minute; {log} says why",
+        "ssh: connect to host 127.0.0.1 port 31422: Connection refused",  # all
+    ),
+    LastWord(
+        re.compile("closed|reset|banner|Not allowed at this time"),
+        "the guest ends the connection: {error}",
+        "Its sshd turns away who comes too often (all of the Mac has one address to it): look again in a minute;"
+        " else {restart}",
+        "Connection closed by 127.0.0.1 port 31422",  # all; since 9.8 "Not allowed at this time" may come before it
+    ),
+)
+"""ssh's last words, the first that fits counts."""
+
+_OTHER = LastWord(re.compile(""), "`ssh {alias}` fails: {error}", "See `sudo -H ssh -v {alias}` on that Mac")

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .. import login_items
 from ..asking import Question
+from ..endings import Ending, known, last_start
 from ..finding import Finding, broken, fine
 from ..formats.launchctl import Job
 from ..questions.file import Kind, Metadata
@@ -14,15 +16,18 @@ from ..questions.launchd import LaunchdJob
 from ..questions.log_tail import LogTail
 from ..questions.network import Greeting, Listeners
 from ..resource import Blocked, Change
-from ..resources.builder_vm import DISK
+from ..resources.builder_vm import EXCLUDE
 from .examination import Builder, Examination, remedy
-from .jobs import ended, has_failed, is_login_item_off, login_item_remedy
+from .jobs import ended, has_failed
 
 HAND_KEY, PIN_HOST_KEY = "hand the client's public key", "pin the builder VM's host key"
 """How those of the VM's changes begin that are about keys."""
 
-# What is known of how QEMU ends (facts/linux_builder §4 #3).
+# Where the log says nothing that is known (facts/linux_builder §4 #3).
 _EXIT_CODES = {134: "QEMU stopped itself, as some of its versions do on some versions of macOS: pin another nixpkgs"}
+
+_SHOWN = 4
+"""How many lines of a log are shown."""
 
 
 def questions(builder: Builder) -> Iterator[Question[Any]]:
@@ -36,9 +41,9 @@ def job(examination: Examination) -> Finding:
     answers, wanted = examination.answers, examination.builder.job
     label, loaded = wanted.label, answers[LaunchdJob(wanted.label)]
     steps = [step for step in wanted.changes(answers) if not step.summary.startswith("wait until")]
-    if is_login_item_off(answers, wanted.path):
+    if login_items.is_off(answers, wanted.path):
         now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
-        return broken("job", f"{label} {now}: it is switched off in the login items", login_item_remedy(label))
+        return broken("job", f"{label} {now}: it is switched off in the login items", login_items.remedy(label))
     if loaded.disabled:
         now = "is not loaded" if loaded.job is None else "runs, but will not be loaded at the next boot"
         cause = f"{label} {now}: it is switched off by an override of launchctl (`disable`)"
@@ -53,6 +58,8 @@ def job(examination: Examination) -> Finding:
         )
     if loaded.job is None:
         return broken("job", f"{label} is not loaded", remedy(steps))
+    if loaded.job.is_leaving:
+        return broken("job", f"{label} is on its way out: launchd was told to unload it", remedy(steps))
     changed = _vm_steps(examination)
     if changed:
         return broken("job", f"what {label} runs from is not as it was left", remedy(changed))
@@ -65,20 +72,34 @@ def job(examination: Examination) -> Finding:
 
 def _vm_steps(examination: Examination) -> list[Change | Blocked]:
     steps = examination.builder.vm.changes(examination.answers)
-    return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY))]
+    return [step for step in steps if not step.summary.startswith((HAND_KEY, PIN_HOST_KEY, EXCLUDE))]
 
 
 def _crash(examination: Examination, job: Job) -> Finding:
     wanted = examination.builder.job
-    said = examination.answers[LogTail(wanted.log)]
+    ending, said = _said(examination)
     cause = [f"{wanted.label} does not keep running: {ended(job)}"]
-    cause += [f"{wanted.log} ends with:", *(f"  {line}" for line in said)] if said else []
+    if ending:
+        return broken("job", "\n".join([f"{cause[0]}: {_cause(ending)}", *said]), ending.remedy)
     known = _EXIT_CODES.get(job.last_exit_code or 0)
-    what = (
-        f"See {wanted.log} on that Mac. A disk that QEMU does not read any more holds nothing that cannot be built again:"
-        f" move {DISK.path} away, and the next start makes a new one"
-    )
-    return broken("job", "\n".join(cause), known or what)
+    return broken("job", "\n".join(cause + said), known or f"See {wanted.log} on that Mac")
+
+
+def _said(examination: Examination) -> tuple[Ending | None, list[str]]:
+    """What the VM's log says since its last start: the known text in it, and its end, marked as others' words."""
+    log = examination.builder.job.log
+    lines = last_start(examination.answers[LogTail(log)])
+    ending = known(examination.builder.job.endings, lines)
+    whose = f"{log} ends with (the words of QEMU and of the guest):"
+    return ending, [whose, *(f"  {line}" for line in lines[-_SHOWN:])] if lines else []
+
+
+def _cause(ending: Ending) -> str:
+    return f"{ending.cause} ({ending.who} says: {ending.text})"
+
+
+KEPT_OUT = ("Not allowed at this time", "Exceeded MaxStartups")
+"""What sshd says instead of its greeting: for PerSourcePenalties (seen in OpenSSH 9.8 to 10.6), and for MaxStartups."""
 
 
 def port(examination: Examination) -> Finding:
@@ -91,6 +112,10 @@ def port(examination: Examination) -> Finding:
     greeting = answers[Greeting(number)].decode("utf-8", "replace").strip()
     if greeting.startswith("SSH-"):
         return fine("port", f"{number} answers: {greeting}")
+    if greeting in KEPT_OUT:
+        return fine(
+            "port", f"{number} answers: {greeting!r}, sshd's word for a while after connections without a login"
+        )
     if greeting:
         return broken(
             "port",
@@ -104,6 +129,10 @@ def port(examination: Examination) -> Finding:
             f"nobody listens on port {number}, though the VM's job runs",
             f"It may be starting: look again in a minute; else {examination.restart_vm}, and {builder.job.log} says why",
         )
+    ending, said = _said(examination)
+    if ending:
+        cause = f"port {number} is open, but the guest behind it is silent: {_cause(ending)}"
+        return broken("port", "\n".join([cause, *said]), ending.remedy)
     return broken(
         "port",
         f"port {number} is open, but the guest behind it is silent",

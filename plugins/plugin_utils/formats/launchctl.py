@@ -16,6 +16,7 @@ _HEADER = re.compile(r"(?:system|(?:gui|user|login|pid|session)/[0-9]+)/(?P<labe
 _FIELD = re.compile(r"\t(?P<name>[^\t=][^=]*?) = (?P<value>.*)")
 _OVERRIDE = re.compile(r'\s*"(?P<label>.*)"\s*=>\s*(?P<state>\S+)\s*')
 _OVERRIDES_BEGIN = re.compile(r"\s*disabled services = \{\s*")
+_NO_OVERRIDES = re.compile(r"\s*disabled services = \(no disabled services\)\s*")
 _OVERRIDE_STATES = {"disabled": True, "true": True, "enabled": False, "false": False}  # 26.x and older ones
 
 
@@ -42,6 +43,11 @@ class Job:
     program: str | None = None
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to go: it was booted out, and is still there until its process has ended."""
+        return self.state in ("SIGTERMed", "SIGKILLed")
 
 
 def parse_print(text: str) -> Job:
@@ -82,10 +88,13 @@ def parse_print(text: str) -> Job:
 def parse_disabled(text: str) -> dict[str, bool]:
     """Label → whether it is disabled, from `launchctl print-disabled system`, of every macOS. Not listed = enabled.
 
-    Raises LaunchctlError if the list is not there or says something else than disabled or enabled.
+    Where there are no overrides it says `disabled services = (no disabled services)`, or an empty list. Raises
+    LaunchctlError if the list is not there or says something else than disabled or enabled.
     """
     overrides: dict[str, bool] = {}
     lines = iter(text.split("\n"))
+    if _NO_OVERRIDES.fullmatch(text):
+        return overrides
     if not any(_OVERRIDES_BEGIN.fullmatch(line) for line in lines):
         raise LaunchctlError(
             f"launchctl print-disabled: wanted a line `disabled services = {{`, saw {text!r:.120}; ask again"

@@ -5,6 +5,8 @@ Every Nix before 2.24.15 and every Lix reads the file with a parser that splits 
 on a line of blanks, and then *nobody's* remote builds work (nix_configuration §2). What is written here is read alike
 by all of them. A machine is recognised by its store URI. Nothing but the words of our own machine is ever changed: not
 the comment behind it, not the `;` beside it. Lix from 2.95 on also takes TOML, which is recognised and refused.
+
+What a line breaks depends on who reads it: `Reader` says what a version of Nix or Lix makes of it (the table there).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from . import lines as text_lines
 from .lines import BLANKS, to_bytes, to_text, words
@@ -22,6 +25,44 @@ from .lines import BLANKS, to_bytes, to_text, words
 _STORES_WITHOUT_SCHEME = ("auto", "daemon", "local")
 _UNSET = b"-"
 _FIELDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The Nix that reads the file. Without a version every fault counts: it may be any of them.
+
+    `strict` is the parser that splits at `;` even in a comment and fails on blanks: Nix before 2.24.15, 2.25 to 2.28.1, and
+    every Lix (nix_configuration §2). `whole_speeds`: Nix before 2.20. `plain_stores`: from 2.26.3 (2.8 did not mind) a host
+    that is no ASCII is no store. TOML is read by Lix from 2.95 on; of a released Nix that is not known.
+    """
+
+    version: tuple[int, ...] = ()
+    lix: bool = False
+
+    @classmethod
+    def of(cls, said: str) -> Reader:
+        """By what `nix --version` says: `nix (Nix) 2.35.2`, `nix (Lix, like Nix) 2.95.3`, `nix (Determinate Nix …) 2.35`."""
+        match = re.search(r"([0-9]+(?:\.[0-9]+)+)\S*\s*$", said)
+        return cls(tuple(map(int, match[1].split("."))) if match else (), "(Lix" in said)
+
+    @property
+    def strict(self) -> bool:
+        return not self.version or self.lix or self.version < (2, 24, 15) or (2, 25) <= self.version < (2, 28, 2)
+
+    @property
+    def whole_speeds(self) -> bool:
+        return not self.version or (not self.lix and self.version < (2, 20))
+
+    @property
+    def plain_stores(self) -> bool:
+        return not self.version or (not self.lix and self.version >= (2, 26))
+
+    @property
+    def toml(self) -> bool:
+        return not self.version or (self.lix and self.version >= (2, 95))
+
+
+ANY = Reader()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +188,43 @@ def without_machine(data: bytes, uri: str) -> bytes:
     return text_lines.join([line for line in edited if line is not None])
 
 
-def problems(data: bytes) -> tuple[Problem, ...]:
-    """Every line that some Nix or Lix refuses or misreads, in order. Raises ValueError for a TOML file."""
+def problems(data: bytes, reader: Reader = ANY) -> tuple[Problem, ...]:
+    """Every line that this Nix or Lix refuses or misreads, in order. Raises ValueError for a TOML file."""
     _refuse_toml(data)
     return tuple(
         Problem(line=index + 1, text=to_text(line.rstrip(b"\r")), reason=reason)
         for index, line in enumerate(text_lines.split(data))
-        for reason in _reasons(line)
+        for reason in _reasons(line, reader)
     )
 
 
 def is_toml(data: bytes) -> bool:
-    """Whether this is the TOML form that Lix reads from 2.95 on (`version = 1`); no other Nix reads that."""
+    """Whether this is the TOML form. A line of the other form is none, and a file of comments alone is either."""
+    return bool(_toml(data))
+
+
+def toml_uris(data: bytes) -> tuple[str, ...]:
+    """The stores of the machines of a TOML file that are not switched off (`enable = false`)."""
+    tables = _toml(data).get("machines", {})
+    every = tables.values() if isinstance(tables, dict) else ()
+    return tuple(
+        str(each["uri"]) for each in every if isinstance(each, dict) and "uri" in each and each.get("enable", True)
+    )
+
+
+def _toml(data: bytes) -> dict[str, Any]:
+    """What TOML reads; nothing where it does not. `version` is optional there."""
     try:
-        return "version" in tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):  # TOML's and UTF-8's errors: it is the form with one machine on a line
+        return {}
+
+
+def includes(value: str, path: str, reader: Reader = ANY) -> bool:
+    """Whether a `builders` setting has the machines of a file in it. The strict parser drops an `@` behind a blank."""
+    if f"@{path}" not in inline_builders(value):
         return False
+    return not reader.strict or any(piece == f"@{path}" for piece in re.split(r"[;\n]", value.strip()))
 
 
 def inline_builders(value: str) -> tuple[str, ...]:
@@ -305,12 +367,12 @@ def _wanted(wanted: str, name: str, seen: object) -> str:
     return f"machines: wanted {wanted} as {name}, saw {seen!r}; the format has no quoting, so choose another value"
 
 
-def _reasons(line: bytes) -> Iterator[str]:
-    """What is wrong with a line. The old parser splits at `;` first and never strips (nix_configuration §2)."""
-    if b";" in line[len(_code(line)) :]:
+def _reasons(line: bytes, reader: Reader) -> Iterator[str]:
+    """What is wrong with a line."""
+    if reader.strict and b";" in line[len(_code(line)) :]:
         yield "a ';' in a comment: what follows it is read as a machine by Nix before 2.24.15 and by Lix"
     pieces = _code(line).split(b";")
-    if any(piece and not piece.strip(BLANKS) for piece in pieces):
+    if reader.strict and any(piece and not piece.strip(BLANKS) for piece in pieces):
         yield (
             "nothing but blanks (alone on a line, before a comment, or beside a ';'): all remote builds fail with Nix "
             "before 2.24.15 and with Lix"
@@ -318,25 +380,27 @@ def _reasons(line: bytes) -> Iterator[str]:
     for piece in pieces:
         text = piece.strip(BLANKS)
         if text.startswith(b"@"):
-            if not piece.startswith(b"@"):
+            if reader.strict and not piece.startswith(b"@"):
                 yield "a blank before '@': the file is not read by Nix before 2.24.15 and by Lix"
         elif text:
-            yield from _reasons_of_machine(text)
+            yield from _reasons_of_machine(text, reader)
 
 
-def _reasons_of_machine(text: bytes) -> Iterator[str]:
+def _reasons_of_machine(text: bytes, reader: Reader = ANY) -> Iterator[str]:
     try:
         machine = _parsed(text)
     except ValueError as error:
         yield str(error)
         return
-    if not isinstance(machine.speed_factor, int):
+    if reader.whole_speeds and not isinstance(machine.speed_factor, int):
         yield "the speed factor is not written as a whole number: all remote builds fail with Nix before 2.20"
+    if reader.plain_stores and not machine.uri.isascii():
+        yield "a store whose name is not ASCII (an invisible byte order mark, say): all remote builds fail with Nix from 2.26"
 
 
 def _refuse_toml(data: bytes) -> None:
     if is_toml(data):
         raise ValueError(
-            "machines: wanted the form with one machine on a line, saw TOML (`version = ...`), which only Lix from "
-            "2.95 on reads; add the machine there by hand, or write the file in the form that every Nix reads"
+            "machines: wanted the form with one machine on a line, saw TOML, which Lix reads from 2.95 on and not every "
+            "Nix does; add the machine there by hand, or write the file in the form that every Nix reads"
         )

@@ -107,7 +107,7 @@ def without_setting(data: bytes, name: str, former: str | None) -> bytes:
         return text_lines.join(lines)
     raw = to_bytes(former)
     if b"\n" in raw or b"#" in raw:
-        raise ValueError(_unreadable_value(name, former))
+        raise ValueError(_unreadable_value(name))
     line = lines[found.index]
     if not raw or raw[:1] in (b" ", b"\t", b"\r"):  # `=` must be followed by a blank, so this is a written value
         lines[found.index] = line[: found.after_equals] + raw + line[found.end :]
@@ -191,13 +191,13 @@ def _refuse_unreadable(name: str, value: str) -> None:
         )
     raw = to_bytes(value)
     if b" ".join(words(raw)) != raw or b"#" in raw:
-        raise ValueError(_unreadable_value(name, value))
+        raise ValueError(_unreadable_value(name))
 
 
-def _unreadable_value(name: str, value: str) -> str:
+def _unreadable_value(name: str) -> str:
     return (
         f"nix.conf: wanted a value of {name} that Nix reads as written (words with one space between them, no '#', no "
-        f"line break: there is no quoting), saw {value!r}; write it without them"
+        "line break: there is no quoting), and saw another; write it without them"
     )
 
 

@@ -3,6 +3,7 @@
 
 macOS ships /etc/ssh/ssh_config with `Include /etc/ssh/ssh_config.d/*` at its top, but a Mac may have lost it
 (nix_configuration §3); a Host block behind an Include that is itself inside another Host block is read for nobody else.
+What comes of all the files together, ssh tells itself (`effective`, `settings`, `complaint`).
 The rules here are those of OpenSSH 8.7 and later (macOS 13 and later): keywords in any case, an optional `=`, quotes,
 `#` also behind arguments.
 """
@@ -103,6 +104,84 @@ def effective(output_of_ssh_G: str) -> dict[str, list[str]]:
     return settings
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A line that applies to a host. `of_the_system` says that it was reached from the system's file, not root's own."""
+
+    path: str
+    line: int
+    keyword: str
+    of_the_system: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Why ssh refuses to run: its words, and the file and line that it names; an empty path where it names none."""
+
+    text: str
+    path: str = ""
+    line: int = 0
+
+
+# What `ssh -G -vvv` says while it reads, as OpenSSH 8.7 to 9.2 say it (readconf.c; the words are older than that). Where a
+# later one says it otherwise, no line is found, and a message names the files without it.
+_READING = re.compile(r"debug1: Reading configuration data (?P<path>.+)")
+_INCLUDING = re.compile(r"debug3: (?P<path>.+) line (?P<line>\d+): Including file (?P<file>.+) depth \d+")
+_APPLYING = re.compile(r"debug1: (?P<path>.+) line (?P<line>\d+): Applying options for ")
+_NOT_MATCHED = re.compile(r"debug3: (?P<path>.+) line (?P<line>\d+): not matched ")
+_COMPLAINT = re.compile(r"(?P<path>.+?):? line (?P<line>\d+): (?P<text>.+)")
+_CHATTER = re.compile(r"debug\d: |OpenSSH_|Pseudo-terminal will not|.*: terminating, \d+ bad configuration options$")
+
+
+def settings(trace: str, keywords: str) -> Iterator[Setting]:
+    """The lines that apply to a host, in the order in which ssh reads them.
+
+    `trace` is what `ssh -G -vvv HOST` said of its reading, `keywords` the files that it read: `LINE KEYWORD PATH` a line.
+    """
+    lines = [line.rstrip() for line in trace.splitlines()]
+    included: dict[tuple[str, int], list[str]] = {}
+    for match in filter(None, map(_INCLUDING.fullmatch, lines)):
+        files = included.setdefault((match["path"], int(match["line"])), [])
+        files += [match["file"]] if match["file"] not in files else []
+    applies = {(match["path"], int(match["line"])) for match in filter(None, map(_APPLYING.match, lines))}
+    fails = {(match["path"], int(match["line"])) for match in filter(None, map(_NOT_MATCHED.match, lines))}
+    directives: dict[str, list[tuple[int, str]]] = {}
+    for line in keywords.splitlines():
+        number, keyword, path = line.split(" ", 2)
+        directives.setdefault(path, []).append((int(number), keyword))
+
+    def read(path: str, of_the_system: bool) -> Iterator[Setting]:
+        active = True
+        for number, keyword in directives.get(path, ()):
+            at = (path, number)
+            if keyword in ("host", "match"):
+                active = at in applies if keyword == "host" else at not in fails
+            elif active and keyword == "include":
+                for file in included.get(at, ()):
+                    yield from read(file, of_the_system)
+            elif active:
+                yield Setting(path, number, keyword, of_the_system)
+
+    inner = {file for files in included.values() for file in files}
+    for path in dict.fromkeys(match["path"] for match in filter(None, map(_READING.fullmatch, lines))):
+        if path not in inner:
+            yield from read(path, path.startswith(f"{SYSTEM_DIRECTORY}/"))
+
+
+def complaint(errors: str) -> Complaint:
+    """Why `ssh -G` failed, from what it said on its standard error."""
+    said = [line.strip() for line in errors.splitlines() if line.strip() and not _CHATTER.match(line.strip())]
+    for line in said:
+        if match := _COMPLAINT.fullmatch(line):
+            return Complaint(match["text"].rstrip("."), match["path"], int(match["line"]))
+    return Complaint(said[-1].rstrip(".") if said else "no message")
+
+
+def argument(keyword: str, value: str) -> str:
+    """An option as ssh's `-o` takes it."""
+    return f"{keyword}={_written(keyword, value)}"
+
+
 def _include_block(pattern: str) -> bytes:
     return to_bytes(f"{INCLUDE_COMMENT}\nInclude {pattern}\n")
 
@@ -179,8 +258,10 @@ def _check_option(alias: str, keyword: str, value: str) -> None:
     if not value.strip() or value != value.strip() or re.search(unwritable, value):
         raise ValueError(
             f"ssh_config: wanted a value of {keyword} in Host {alias} without line breaks, quotes, backslashes and "
-            f"blanks around it, saw {value!r}; not every version of ssh reads those alike: choose another value"
+            f"blanks around it; not every version of ssh reads those alike: choose another value"
         )
+    if keyword.lower() == "port" and not (value.isdecimal() and 0 < int(value) < 65536):
+        raise ValueError(f"ssh_config: wanted a number from 1 to 65535 as {keyword} in Host {alias}")
 
 
 def _written(keyword: str, value: str) -> str:

@@ -12,6 +12,9 @@ from ..asking import Replies, Request, Unknown, run
 class Clock:
     """Seconds since 1970, when the probe began."""
 
+    def __str__(self) -> str:
+        return "the clock"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/bin/date", "-u", "+%s"),)
 

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
-from ..asking import Replies, Request, Unknown, look, read
+from ..asking import Replies, Request, Unknown, look, read, run
 
 
 class Kind(Enum):
@@ -85,6 +85,9 @@ class File:
 
     path: str
 
+    def __str__(self) -> str:
+        return self.path
+
     def requests(self) -> tuple[Request, ...]:
         return (read(self.path),)
 
@@ -98,8 +101,28 @@ class Metadata:
 
     path: str
 
+    def __str__(self) -> str:
+        return f"mode and owner of {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         return (look(self.path),)
 
     def answer(self, replies: Replies) -> Found:
         return found(replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """The content of the file to which a link leads; None where there is no link, or it leads nowhere."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"what {self.path} leads to"
+
+    def requests(self) -> tuple[Request, ...]:
+        return (run("/bin/sh", "-c", 'if [ -L "$1" ] && [ -f "$1" ]; then exec cat "$1"; fi; exit 1', "sh", self.path),)
+
+    def answer(self, replies: Replies) -> bytes | None:
+        ran = replies.ran(0)
+        return ran.output.encode() if ran.status == 0 else None

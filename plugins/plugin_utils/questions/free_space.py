@@ -22,6 +22,9 @@ class FreeSpace:
 
     path: str
 
+    def __str__(self) -> str:
+        return f"the free space at {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/bin/df", "-Pk", self.path),)
 

@@ -16,6 +16,7 @@ from ..asking import Ran, Replies, Request, Unknown, run
 
 # NixOS has getent, busybox nslookup. It is the guest's own substituters that count, not the Mac's, and its own Nix that
 # gets at one: it brings the certificates that count. Nix keeps a cache's greeting for a week, so its notes are put aside.
+# Of what it says the first "error:" counts: before it newer ones warn, and after it comes the body of the cache's answer.
 GUEST_SCRIPT = r"""
 exec 2>/dev/null
 echo "now $(date +%s)"
@@ -45,7 +46,8 @@ ask() { nix_ --option download-attempts 1 --option connect-timeout 10 store "$1"
 said=$(ask ping) || status=$?
 case $said in *"not a recognised command"*) status=0; said=$(ask info) || status=$? ;; esac
 rm -rf "$XDG_CACHE_HOME"
-echo "fetch $status $(last)"
+why=$(printf '%s\n' "$said" | sed -n 's/^ *\(error: .*\)/\1/p' | head -n 1)
+echo "fetch $status ${why:-$(last)}"
 """
 
 # $1 is the ssh host, $2 the guest's script. Where the guest does not get at its cache, the Mac tries as well.
@@ -69,9 +71,12 @@ def _word(script: str) -> str:
     return script.strip().replace("\\", "\\\\").replace("\n", "\\n")
 
 
+# What `ssh -v` says, as OpenSSH 8.7 to 10.6 word it (sshconnect.c); what is worded otherwise is not known, which is no fault.
 _HOST_KEY = re.compile(r"^debug1: Server host key: \S+ (SHA256:\S+)", re.MULTILINE)
+_CONNECTING = re.compile(r"^debug1: Connecting to \S+ \[(?P<address>\S+)\] port (?P<port>\d+)\.", re.MULTILINE)
+_THROUGH_PROXY = re.compile(r"^debug1: Executing proxy command: ", re.MULTILINE)
 _CHATTER = re.compile(
-    r"^(debug\d|OpenSSH_|Authenticated to|Authenticating to|Transferred:|Bytes per second|Pseudo-terminal|Warning: Perm)"
+    r"^(debug\d|OpenSSH_|\*\* |Authenticated to|Authenticating to|Transferred:|Bytes per second|Pseudo-terminal|Warning: Perm)"
 )
 
 
@@ -95,7 +100,8 @@ class Tried:
 class GuestState:
     """What was seen of the guest. `status` is ssh's: 0 means that the guest let the Mac in and answered.
 
-    `error` is ssh's last word. `host_key` is the fingerprint of the key that the guest presented, empty when it did not
+    `error` is ssh's last word. `went_to` is where ssh connected to, "127.0.0.1 port 31422" or "a proxy command", empty when
+    that is not known. `host_key` is the fingerprint of the key that the guest presented, empty when it did not
     come to that. `now` is the guest's clock; `before` and `after` are the Mac's around it. `disk` is the size of its
     store's disk and what is free of it, in bytes. `cache` is the URL of the first of `substituters` that is on the web,
     `name` its host; `mac_fetches` whether the Mac gets at it, asked only where the guest does not.
@@ -103,6 +109,7 @@ class GuestState:
 
     status: int
     error: str = ""
+    went_to: str = ""
     host_key: str = ""
     before: int = 0
     after: int = 0
@@ -127,6 +134,9 @@ class Guest:
 
     alias: str
 
+    def __str__(self) -> str:
+        return f"what is behind the ssh host {self.alias}"
+
     def requests(self) -> tuple[Request, ...]:
         words = (self.alias, _word(GUEST_SCRIPT), _word(MAC_SCRIPT))
         return (run("/bin/sh", "-c", 'eval "$(printf %b "$3")"', "sh", *words, limit=70),)
@@ -147,6 +157,7 @@ def _state(ran: Ran, said: Mapping[str, str]) -> GuestState:
     return GuestState(
         status=ran.status,
         error=words[-1].strip() if words else "",
+        went_to=_went_to(ran.errors),
         host_key=presented[1] if presented else "",
         before=int(said["before"]),
         after=int(said["after"]),
@@ -160,6 +171,13 @@ def _state(ran: Ran, said: Mapping[str, str]) -> GuestState:
         fetch=_tried(said.get("fetch")),
         mac_fetches=said.get("mac", "0") == "0",
     )
+
+
+def _went_to(said: str) -> str:
+    if _THROUGH_PROXY.search(said):
+        return "a proxy command"
+    found = _CONNECTING.search(said)
+    return f"{found['address']} port {found['port']}" if found else ""
 
 
 def _tried(text: str | None) -> Tried | None:

@@ -35,6 +35,9 @@ class KeyPair:
 
     path: str
 
+    def __str__(self) -> str:
+        return f"the key pair {self.path}"
+
     def requests(self) -> tuple[Request, ...]:
         # Through sh, because an empty word (no passphrase) does not travel in a request.
         derive = run("/bin/sh", "-c", 'exec /usr/bin/ssh-keygen -y -P "" -f "$1"', "sh", self.path)

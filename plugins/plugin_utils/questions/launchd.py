@@ -25,6 +25,9 @@ class LaunchdJob:
 
     label: str
 
+    def __str__(self) -> str:
+        return f"launchd's job {self.label}"
+
     def requests(self) -> tuple[Request, ...]:
         return (
             run("/bin/launchctl", "print", f"system/{self.label}"),

@@ -13,7 +13,10 @@ class LogTail:
     """The last lines of the file at `path`; none when it is not there."""
 
     path: str
-    lines: int = 4
+    lines: int = 60
+
+    def __str__(self) -> str:
+        return f"the end of {self.path}"
 
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/bin/tail", "-n", str(self.lines), self.path),)

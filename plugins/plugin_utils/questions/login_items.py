@@ -21,6 +21,9 @@ _DUMP = (
 class LoginItemsOff:
     """The URLs (file:///Library/LaunchDaemons/….plist) of the login items that are not allowed."""
 
+    def __str__(self) -> str:
+        return "the login items"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/bin/sh", "-c", _DUMP, limit=20),)
 

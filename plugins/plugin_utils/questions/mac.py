@@ -16,11 +16,12 @@ _OIDS = (
     "sysctl.proc_translated",
 )
 _PRIVACY_DATABASE = "/Library/Application Support/com.apple.TCC/TCC.db"
+_SQLITE = "SQLite format 3\0"  # the 16 bytes that every SQLite database begins with (sqlite.org/fileformat.html)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacFacts:
-    """What a Mac is. Memory in bytes; `version` as (major, minor, ...)."""
+    """What a Mac is. Memory in bytes; `version` as (major, minor, ...); `full_disk_access` is None where it cannot be told."""
 
     kernel: str
     version: tuple[int, ...]
@@ -30,7 +31,7 @@ class MacFacts:
     cores: int
     can_virtualise: bool
     uid: int
-    full_disk_access: bool
+    full_disk_access: bool | None
 
     @property
     def version_text(self) -> str:
@@ -52,8 +53,12 @@ class Mac:
     """The Mac itself.
 
     An unknown oid makes sysctl fail but not the others (`sysctl.proc_translated` does not exist on Intel), so the names
-    are read from its output. Full Disk Access shows in whether root can read the privacy database (`facts/drift D20`).
+    are read from its output. Full Disk Access shows in whether root can read the privacy database (`facts/drift D20`): in
+    what is read, as a refused read may come back empty. A macOS that has no such database there tells nothing.
     """
+
+    def __str__(self) -> str:
+        return "what it is"
 
     def requests(self) -> tuple[Request, ...]:
         return (
@@ -61,7 +66,7 @@ class Mac:
             run("/usr/bin/sw_vers", "-productVersion"),
             run("/usr/sbin/sysctl", *_OIDS),
             run("/usr/bin/id", "-u"),
-            run("/usr/bin/head", "-c", "1", _PRIVACY_DATABASE),
+            run("/usr/bin/head", "-c", str(len(_SQLITE)), _PRIVACY_DATABASE),
             run("/usr/bin/uname", "-m"),
         )
 
@@ -90,10 +95,17 @@ class Mac:
                 cores=int(oids["hw.ncpu"]),
                 can_virtualise=oids.get("kern.hv_support") == "1",
                 uid=int(_succeeded(replies.ran(3), "id -u")),
-                full_disk_access=replies.ran(4).status == 0,
+                full_disk_access=_has_access(replies.ran(4)),
             )
         except (KeyError, ValueError) as error:
             raise Unknown(f"sw_vers, sysctl or id answered what makes no sense: {error!r}") from error
+
+
+def _has_access(ran: Ran) -> bool | None:
+    """What the beginning of the privacy database says. What is there and even root cannot open, macOS keeps from it."""
+    if ran.output == _SQLITE:
+        return True
+    return None if ran.status == 0 or "No such file or directory" in ran.errors else False
 
 
 def _succeeded(ran: Ran, name: str) -> str:

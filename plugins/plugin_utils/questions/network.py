@@ -25,6 +25,9 @@ class Listeners:
 
     port: int
 
+    def __str__(self) -> str:
+        return f"who listens on port {self.port}"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/sbin/lsof", "-nP", f"-iTCP:{self.port}", "-sTCP:LISTEN", "-FpgRcn", limit=20),)
 
@@ -62,6 +65,9 @@ class Greeting:
     """
 
     port: int
+
+    def __str__(self) -> str:
+        return f"the greeting on port {self.port}"
 
     def requests(self) -> tuple[Request, ...]:
         return (greet(self.port),)

@@ -3,12 +3,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..asking import Replies, Request, Unknown, run
 
+DAEMONS = ("systems.determinate.nix-daemon", "org.nixos.nix-daemon")
+
 NIX = "/nix/var/nix/profiles/default/bin"
+PLACES = (NIX, "/run/current-system/sw/bin")
+"""Where Nix is looked for: in the default profile, in nix-darwin's system profile, then where its daemon is."""
+
+# N is where Nix is, or would be. nix-darwin's daemon runs from the store, and the default profile may hold no Nix there.
+FIND = (
+    f'N=; for each in {" ".join(PLACES)} $(/usr/bin/sed -n "s,.*\\(/nix/store/[^ <]*/bin\\)/nix-daemon.*,\\1,p"'
+    f" {' '.join(f'/Library/LaunchDaemons/{each}.plist' for each in DAEMONS)} 2>/dev/null);"
+    f' do if [ -z "$N" ] && [ -x "$each/nix" ]; then N=$each; fi; done; N=${{N:-{NIX}}}'
+)
+
+# E is what in the environment of Nix's daemon says which files it reads. Its build hook reads root's own ones as well.
+_ENVIRONMENT = (
+    f"E=$(for each in {' '.join(DAEMONS)}; do /bin/launchctl print system/$each 2>/dev/null; done |"
+    ' /usr/bin/awk \'$2 == "=>" && $1 ~ /^(NIX_CONF_DIR|NIX_USER_CONF_FILES|XDG_CONFIG_HOME|XDG_CONFIG_DIRS|HOME)$/'
+    ' { print $1 "=" $3 }\')'
+)
+_AS_DAEMON = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/root $E"
+
+_BARE = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty NIX_CONF_DIR=/var/empty NIX_USER_CONF_FILES="
 
 # What is asked in any case. All settings would be others' secrets too, such as access-tokens: those never leave the Mac.
 SETTINGS = (
@@ -23,14 +45,37 @@ SETTINGS = (
 )
 
 # `nix config show` since 2.20, `nix show-config` before; a Nix too old for the first fails at once. The environment is
-# bare so that it is the system's configuration that is shown, not some user's (facts/drift D32).
+# the daemon's, so that it is its configuration that is shown, not some user's (facts/drift D32).
 _SHOW = f"""
-N={NIX}/nix
-[ -x "$N" ] || exit 127
-show() {{ /usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty "$N" --extra-experimental-features nix-command "$@"; }}
+{FIND}
+[ -x "$N/nix" ] || exit 127
+{_ENVIRONMENT}
+show() {{ {_AS_DAEMON} "$N/nix" --extra-experimental-features nix-command "$@"; }}
 all=$(show config show 2>/dev/null) || all=$(show show-config) || exit $?
 printf "%s\\n" "$all" |
 /usr/bin/awk -v names="$*" 'BEGIN {{ for (i = split(names, all, " "); i; i--) wanted[all[i]] = 1 }} $2 == "=" && $1 in wanted'
+"""
+
+# Names and places only: values are others' secrets too. The rules are those of formats/nix_conf; a file is read at the
+# place of its include, user files are read in the opposite order of their list.
+_WALK = r"""
+sub out { print join("\t", @_), "\n" }
+sub changed { my $of = (stat $_[0])[9] // 0; my $link = (lstat $_[0])[9] // 0; $link > $of ? $link : $of }
+sub walk { my ($path, $depth) = @_; open(my $file, "<", $path) or return 0;
+my $number = 0; my ($folder) = $path =~ m{^(.*)/};
+while (my $line = <$file>) { $number++; $line =~ s/#.*//s; my @words = split " ", $line or next;
+if ($words[0] =~ /^!?include$/ && @words == 2) { my $other = $words[1] =~ m{^/} ? $words[1] : "$folder/$words[1]";
+next if $depth > 20 || walk($other, $depth + 1) || -e $other;
+out($path, $number, $words[0] eq "include" ? "!missing" : "!optional", $other) }
+elsif (@words > 1 && $words[1] eq "=" && $words[0] !~ /^!?include$/) {
+out($path, $number, $words[0], $words[0] ne "builders" ? "" : @words == 2 ? "empty" :
+$line =~ m{[;\s]\@/etc/nix/machines\s*(?:;|$)} ? "machines" : "") }
+else { out($path, $number, "!unreadable", "") } }
+out($path, $number, "!end", changed($path)); return 1 }
+my $home = $ENV{XDG_CONFIG_HOME} // "$ENV{HOME}/.config";
+my @users = defined $ENV{NIX_USER_CONF_FILES} ? split(/:/, $ENV{NIX_USER_CONF_FILES})
+: map { "$_/nix/nix.conf" } $home, split(/:/, $ENV{XDG_CONFIG_DIRS} // "/etc/xdg");
+walk(($ENV{NIX_CONF_DIR} // "/etc/nix") . "/nix.conf", 0); walk($_, 0) for reverse @users
 """
 
 
@@ -54,6 +99,9 @@ class NixConfiguration:
         """The question that asks for a setting."""
         return cls() if setting in SETTINGS else cls(setting)
 
+    def __str__(self) -> str:
+        return "the configuration of Nix"
+
     def requests(self) -> tuple[Request, ...]:
         script = "; ".join(_SHOW.strip().splitlines()).replace("|; ", "| ")
         return (run("/bin/sh", "-c", script, "sh", *SETTINGS, *filter(None, (self.more,)), limit=30),)
@@ -69,15 +117,74 @@ class NixConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A line of Nix's configuration that counts, in the order in which Nix reads them. `line` counts from 1.
+
+    `name` is the setting that the line sets, or one of MISSING (`other` is included and not there), OPTIONAL (the same, and
+    no error), UNREADABLE (Nix refuses the line) and END (the file ends here; `changed` says when it was changed last, in
+    seconds since 1970). Of `builders` it is said in `other` whether the line says nothing (EMPTY), or names /etc/nix/machines
+    (ALL).
+    """
+
+    file: str
+    line: int
+    name: str
+    other: str = ""
+    changed: int = 0
+
+    MISSING = "!missing"
+    OPTIONAL = "!optional"
+    UNREADABLE = "!unreadable"
+    END = "!end"
+    EMPTY = "empty"
+    ALL = "machines"
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class NixSources:
+    """Which file and line sets what, of all that Nix's daemon and its build hook read; no values."""
+
+    def __str__(self) -> str:
+        return "the lines of Nix's configuration"
+
+    def requests(self) -> tuple[Request, ...]:
+        ask = f'{_ENVIRONMENT}; exec {_AS_DAEMON} /usr/bin/perl -e "$1"'
+        return (run("/bin/sh", "-c", ask, "sh", " ".join(_WALK.split("\n")), limit=20),)
+
+    def answer(self, replies: Replies) -> tuple[Source, ...]:
+        ran = replies.ran(0)
+        if ran.status != 0:
+            raise Unknown(f"Nix's files cannot be read through: {ran.errors.strip()}")
+        return tuple(map(_source, filter(None, ran.output.splitlines())))
+
+
+def _source(line: str) -> Source:
+    try:
+        path, number, name, rest = line.split("\t")
+        if name == Source.END:
+            return Source(path, int(number), name, changed=int(rest))
+        return Source(path, int(number), name, rest)
+    except ValueError as error:
+        raise Unknown(f"the list of Nix's files makes no sense: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
 class NixVersion:
     """What `nix --version` prints, e.g. ``nix (Nix) 2.35.2``; empty when there is no Nix that runs.
 
     It is asked without configuration: with a line in nix.conf that it does not read, Nix does not even say its version.
     """
 
+    def __str__(self) -> str:
+        return "the version of Nix"
+
     def requests(self) -> tuple[Request, ...]:
-        bare = ("PATH=/usr/bin:/bin", "HOME=/var/empty", "NIX_CONF_DIR=/var/empty", "NIX_USER_CONF_FILES=")
-        return (run("/usr/bin/env", "-i", *bare, f"{NIX}/nix", "--version", limit=20),)
+        ask = f'{FIND}; exec {_BARE} "$N/nix" --version'
+        return (run("/bin/sh", "-c", ask, limit=20),)
 
     def answer(self, replies: Replies) -> str:
         ran = replies.ran(0)
@@ -92,14 +199,12 @@ class DaemonReply:
     error: str = ""
 
 
-# With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does.
+# With `--query --hash` and no path, Nix opens no connection, and succeeds whatever the daemon does. Without configuration,
+# as the version is asked: a line that the client does not read says nothing about the daemon.
 ASK_DAEMON = (
-    f"{NIX}/nix-store",
-    "--store",
-    "daemon",
-    "--check-validity",
-    "--print-invalid",
-    f"/nix/store/{'0' * 32}-x",
+    "/bin/sh",
+    "-c",
+    f'{FIND}; exec {_BARE} "$N/nix-store" --store daemon --check-validity --print-invalid /nix/store/{"0" * 32}-x',
 )
 """A command that succeeds when the Nix daemon answers."""
 
@@ -107,6 +212,9 @@ ASK_DAEMON = (
 @dataclass(frozen=True, slots=True)
 class NixDaemonReply:
     """What a client of the Nix daemon sees. That it has to wait for ever is an answer as well: the daemon hangs."""
+
+    def __str__(self) -> str:
+        return "the Nix daemon"
 
     def requests(self) -> tuple[Request, ...]:
         return (run(*ASK_DAEMON, limit=20),)
@@ -120,3 +228,29 @@ class NixDaemonReply:
             raise
         lines = ran.errors.strip().splitlines()
         return DaemonReply(ran.status == 0, lines[-1].strip() if lines else f"status {ran.status}")
+
+
+@dataclass(frozen=True, slots=True)
+class NixDaemonStart:
+    """When the process of Nix's daemon was started, in seconds since 1970 (1 either way); None where it does not run."""
+
+    def __str__(self) -> str:
+        return "the start of Nix's daemon"
+
+    def requests(self) -> tuple[Request, ...]:
+        ask = (
+            f"for each in {' '.join(DAEMONS)}; do pid=$(/bin/launchctl print system/$each 2>/dev/null |"
+            ' /usr/bin/awk \'$1 == "pid" && $2 == "=" { print $3; exit }\');'
+            ' if [ "$pid" ]; then echo "$(/bin/date +%s) $(/bin/ps -o etime= -p "$pid")"; exit; fi; done'
+        )
+        return (run("/bin/sh", "-c", ask),)
+
+    def answer(self, replies: Replies) -> int | None:
+        words = replies.ran(0).output.split()
+        if len(words) < 2:
+            return None
+        match = re.fullmatch(r"(?:(?:([0-9]+)-)?([0-9]+):)?([0-9]+):([0-9]+)", words[1])
+        if match is None or not words[0].isdigit():
+            raise Unknown(f"ps says how long the Nix daemon runs in other words: {words[1]!r}")
+        days, hours, minutes, seconds = (int(each or 0) for each in match.groups())
+        return int(words[0]) - (((days * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -16,6 +16,9 @@ class InternalBattery:
     (`facts/macos_commands §1`).
     """
 
+    def __str__(self) -> str:
+        return "the battery"
+
     def requests(self) -> tuple[Request, ...]:
         return (run("/usr/bin/pmset", "-g", "batt"),)
 

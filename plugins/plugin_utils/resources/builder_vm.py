@@ -14,21 +14,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question, Replies, Request, Unknown, look, run
+from ..endings import STARTS
 from ..files import diff, own_file
 from ..ledger import LEDGER, PARENT, STATE, ledger, written
+from ..questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
+from ..questions.certificates import Certificates
 from ..questions.file import File, Found, Kind, Metadata, found
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
-from ..questions.nix import NIX
-from ..resource import Change, Step
-from ..shell import STATE_DIRECTORY, encode, quote
+from ..questions.nix import FIND
+from ..readers import locked_flake, path, reads
+from ..resource import INTERNAL, Blocked, Change, Refused, Resource, Step
+from ..shell import PROXIED, STATE_DIRECTORY, encode, quote, through
 from ..size import Size
-from ..variables import DEFAULTS
+from ..variables import DEFAULTS, like
+from . import builder_ssh
+from .mac_requirements import RoomForVm, RootOnMac
 
 LABEL = "org.builderfleet.linux-builder"
 ALIAS = "builderfleet"
@@ -36,6 +43,15 @@ KEY = "/etc/nix/builderfleet_ed25519"
 DIRECTORY = f"{STATE_DIRECTORY}/linux-builder"
 WRAPPER = f"{DIRECTORY}/run"
 KEYS = f"{DIRECTORY}/keys"
+LOG = "/var/log/builderfleet-linux-builder.log"
+ENDS_BUILDS = "ends the builds that run in it"
+_NO_BACKUP = f"/usr/bin/xattr -wx {NO_BACKUP} {NO_BACKUP_VALUE} {DIRECTORY}\n"
+EXCLUDE = "keep the builder VM's disk out of Time Machine's backups"
+RENEW = f"restart the builder VM with the certificates as they are now, which {ENDS_BUILDS}"
+CERTIFICATES = f"{DIRECTORY}/tmp/certs/ca-certificates.crt"  # run-nixos-vm's copy, which its guest sees
+PROFILES = Metadata("/nix/var/nix/profiles")
+MOST_LOG = 10 * 2**20  # bytes, beyond which the log is shortened
+LEFT_OF_LOG = 2**16
 DISK = Metadata(f"{DIRECTORY}/nixos.qcow2")
 KNOWN_HOSTS = File(f"{DIRECTORY}/known_hosts")
 PUBLIC_KEY = File(f"{KEYS}/builder_ed25519.pub")
@@ -59,6 +75,12 @@ restart() {
 }
 """
 
+# A command in an environment of these names alone. `env -i` would show their values to everybody who asks ps.
+_WITH = (
+    "/usr/bin/perl -e 'my %kept = map { $_ => 1 } split / /, shift; delete @ENV{grep { !$kept{$_} } keys %ENV};"
+    ' exec { $ARGV[0] } @ARGV; die "cannot run $ARGV[0]: $!\\n"\''
+)
+
 _NEW_DISK = r"""
 waited=0
 until [ -e "$disk" ]; do
@@ -71,6 +93,9 @@ done
 @dataclass(frozen=True, slots=True)
 class RootNames:
     """The names of the GC roots that are kept for builder VMs."""
+
+    def __str__(self) -> str:
+        return "the GC roots of builder VMs"
 
     def requests(self) -> tuple[Request, ...]:
         return look(ROOTS), run("/bin/ls", ROOTS)
@@ -93,17 +118,24 @@ class BuilderVm:
     `certificates` is the bundle of CA certificates that the guest trusts, `host_key` the line of its public host key.
     """
 
-    nixpkgs: str = DEFAULTS["linux_builder_nixpkgs"]
-    cores: int = DEFAULTS["linux_builder_cores"]
-    memory: Size = _MEMORY
-    disk: Size = _DISK
-    port: int = DEFAULTS["linux_builder_port"]
-    key: str = KEY
-    label: str = LABEL
-    alias: str = ALIAS
-    host_key: str = DEFAULTS["linux_builder_host_key"]
-    certificates: str = DEFAULTS["linux_builder_certificates"]
+    nixpkgs: str = field(default=DEFAULTS["linux_builder_nixpkgs"], metadata=reads(locked_flake))
+    cores: int = field(default=DEFAULTS["linux_builder_cores"], metadata=like("linux_builder_cores"))
+    memory: Size = field(default=_MEMORY, metadata=like("linux_builder_memory"))
+    disk: Size = field(default=_DISK, metadata=like("linux_builder_disk"))
+    port: int = field(default=DEFAULTS["linux_builder_port"], metadata=like("linux_builder_port"))
+    key: str = field(default=KEY, metadata=reads(path))
+    label: str = field(default=LABEL, metadata=reads(readers.label))
+    alias: str = field(default=ALIAS, metadata=reads(readers.alias))
+    host_key: str = field(default=DEFAULTS["linux_builder_host_key"], metadata=like("linux_builder_host_key"))
+    certificates: str = field(
+        default=DEFAULTS["linux_builder_certificates"], metadata=like("linux_builder_certificates")
+    )
+    proxy: str = field(default="", metadata=INTERNAL)
     present: bool = True
+
+    def requirements(self) -> Resource:
+        """What a Mac must be for it alone."""
+        return RoomForVm(self.cores, self.memory) if self.present else RootOnMac()
 
     @property
     def title(self) -> str:
@@ -134,12 +166,24 @@ in builder.nixosConfig.system.build.vm
         """The GC root of the run program."""
         return f"{ROOTS}/linux-builder-{hashlib.sha256(self.expression().encode()).hexdigest()[:16]}"
 
+    @property
+    def ssh_options(self) -> builder_ssh.Options:
+        """The Host block by which everybody's ssh gets to the guest."""
+        return (*self._connection, *builder_ssh.pinned(self.host_key))
+
+    @property
+    def _connection(self) -> builder_ssh.Options:
+        return builder_ssh.connection(alias=self.alias, port=self.port, key=self.key, known_hosts=KNOWN_HOSTS.path)
+
     def wrapper(self) -> str:
         """The script that launchd runs: it starts the VM, and asks the guest to shut down when it has to stop.
 
         To QEMU SIGTERM is the power switch. TMPDIR and the disk lie where macOS does not clean up
-        (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well.
+        (`facts/linux_builder §4 #5`); QEMU is told of TMPDIR only when USE_TMPDIR is set as well. ssh reads no configuration:
+        with another's in effect the guest would be cut off at every stop (`facts/field_reports VM 7`). launchd keeps the log
+        open, so that a rename would rotate nothing (17): it is shortened in place.
         """
+        ssh = builder_ssh.command(self._connection, ConnectTimeout="5")
         return f"""#!/bin/sh
 # Managed by builderfleet: changes are put right at the next run.
 program={self.root}/bin/run-nixos-vm
@@ -150,12 +194,21 @@ mkdir -m 0700 tmp || exit 78
 KEYS={KEYS} NIX_DISK_IMAGE={DISK.path} TMPDIR={DIRECTORY}/tmp USE_TMPDIR=1
 NIX_SSL_CERT_FILE={self.certificates}
 export KEYS NIX_DISK_IMAGE TMPDIR USE_TMPDIR NIX_SSL_CERT_FILE
+log={LOG}
+shorten() {{
+  [ -f "$log" ] && [ "$(/usr/bin/wc -c < "$log")" -gt {MOST_LOG} ] || return 0
+  end=$(/usr/bin/tail -c {LEFT_OF_LOG} "$log")
+  printf '(what stood above was more than {MOST_LOG // 2**20} MiB)\\n%s\\n' "$end" > "$log"
+}}
+shorten
+(while sleep 3600; do shorten; done) </dev/null >/dev/null 2>&1 &
+echo '{STARTS}'
 "$program" </dev/null &
 vm=$!
 
 stop() {{
   trap '' TERM INT
-  /usr/bin/ssh -o ConnectTimeout=5 {self.alias} shutdown now </dev/null
+  {ssh} {self.alias} shutdown now </dev/null
   waited=0
   while kill -0 "$vm" 2>/dev/null && [ "$waited" -lt 40 ]; do sleep 1; waited=$((waited + 1)); done
   kill "$vm" 2>/dev/null
@@ -166,17 +219,22 @@ trap stop TERM INT
 wait "$vm"
 """
 
+    def login(self) -> str:
+        """The command that logs in to the guest, on which nothing but the VM has to be there yet."""
+        return f"{builder_ssh.command(self._connection, ConnectTimeout='5')} -n {self.alias} true"
+
     def questions(self) -> Iterator[Question[Any]]:
         yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, KNOWN_HOSTS, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
         yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
         if self.present:
-            yield Metadata(self.root)
+            yield from (Metadata(self.root), PROFILES, Attribute(DIRECTORY, NO_BACKUP), self._bundle)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         yield from self._converge(answers) if self.present else self._remove(answers)
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
         yield from self._state_directory(answers)
+        yield from self._no_certificates(answers)
         yield from self._client_key(answers)
         yield from self._program(answers)
         yield from own_file(
@@ -189,17 +247,59 @@ wait "$vm"
             f"{self.alias} {self.host_key}\n".encode(),
         )
         yield from self._lost_disk(answers)
+        yield from self._renewed_certificates(answers)
+
+    @property
+    def _bundle(self) -> Certificates:
+        return Certificates(self.certificates, CERTIFICATES)
+
+    def refusals(self, answers: Answers) -> Iterator[Refused]:
+        """That the certificates are none. Those of a Nix that is not there yet come with it."""
+        if self.present and not self.certificates.startswith("/nix/") and not answers[self._bundle].certificates:
+            yield Refused("linux_builder_certificates", self._problem(answers), _PUT_CERTIFICATES)
+
+    def _problem(self, answers: Answers) -> str:
+        absent = answers[self._bundle].certificates is None
+        return (
+            "there is no such file on this Mac" if absent else "that file holds no certificate (PEM, BEGIN CERTIFICATE)"
+        )
+
+    def _no_certificates(self, answers: Answers) -> Iterator[Step]:
+        if not answers[PROFILES].absent and not answers[self._bundle].certificates:
+            yield Blocked(
+                f"linux_builder_certificates = {self.certificates}: {self._problem(answers)}", _PUT_CERTIFICATES
+            )
+
+    def _renewed_certificates(self, answers: Answers) -> Iterator[Step]:
+        """run-nixos-vm copies them for its guest when it starts: a bundle that changes later has no effect until then."""
+        bundle, job = answers[self._bundle], answers[LaunchdJob(self.label)].job
+        if bundle.certificates and not bundle.copied and job is not None and job.pid and answers[Greeting(self.port)]:
+            yield Change(
+                RENEW,
+                f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\n",
+                limit=180,
+                leaves=self._silent,
+            )
+
+    @property
+    def _silent(self) -> tuple[tuple[Question[Any], Any], ...]:
+        """What a restart leaves: a VM that has yet to answer."""
+        return ((Greeting(self.port), b""),)
 
     def _state_directory(self, answers: Answers) -> Iterator[Step]:
         wanted = [each for each in (STATE, *_OWN_DIRECTORIES) if not _is_directory(answers[each])]
         if not wanted:
+            # The attribute goes with the directory; unlike `tmutil`, it wants no Full Disk Access.
+            if answers[Attribute(DIRECTORY, NO_BACKUP)] != NO_BACKUP_VALUE:
+                yield Change(EXCLUDE, _NO_BACKUP)
             return
         before = "".join(f"{each.path}: {answers[each].metadata}\n" for each in wanted)
         after = "".join(f"{each.path}: directory 0755 0:0\n" for each in wanted)
         yield Change(
             f"put the state directory {STATE_DIRECTORY} right",
             written(answers, ledger(answers))
-            + "".join(f"directory 0755 0 0 {each.path}\n" for each in _OWN_DIRECTORIES),
+            + "".join(f"directory 0755 0 0 {each.path}\n" for each in _OWN_DIRECTORIES)
+            + _NO_BACKUP,
             (diff(STATE_DIRECTORY, _text(before), _text(after)),),
         )
 
@@ -219,6 +319,7 @@ wait "$vm"
             "hand the client's public key to the builder VM",
             f"stage {where} {seen} 0444 0 0 {quote(self.key)}.pub\ncommit {where} {seen}\n{restart}",
             limit=180,
+            leaves=self._silent if restart else (),
         )
 
     def _program(self, answers: Answers) -> Iterator[Step]:
@@ -226,12 +327,17 @@ wait "$vm"
         if found.kind is Kind.LINK and found.resolves:
             return
         root = quote(self.root)
+        # Nix's daemon has no proxy (`facts/field_reports 11`): where there has to be one, root uses the store itself.
+        who_fetches = "local" if self.proxy else "daemon"
         yield Change(
             "realise the builder VM",
-            f"fresh_folder\ndecoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
-            f"program=$(limit 3300 /usr/bin/env -i HOME=/var/root PATH={NIX}:/usr/bin:/bin:/usr/sbin:/sbin"
-            f' NIX_REMOTE=daemon NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"'
-            f" {NIX}/nix-build --no-out-link --option extra-experimental-features 'nix-command flakes'"
+            f"fresh_folder\n{through(self.proxy)}"
+            f"decoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
+            f"{FIND}\n"
+            f'program=$(export HOME=/var/root PATH="$N:/usr/bin:/bin:/usr/sbin:/sbin" NIX_REMOTE={who_fetches}'
+            f' NIX_SSL_CERT_FILE={quote(self.certificates)} TMPDIR="$folder"\n'
+            f"limit 3300 {_WITH} {quote(' '.join(('HOME PATH NIX_REMOTE NIX_SSL_CERT_FILE TMPDIR', *PROXIED)))}"
+            " \"$N/nix-build\" --no-out-link --option extra-experimental-features 'nix-command flakes'"
             ' "$folder/builder.nix") || fail "the builder VM cannot be realised from'
             f" {self.nixpkgs}: see above. Where it says that a Linux system is required, this revision's builder is not in"
             ' the binary cache: pin one that is"\n'
@@ -255,6 +361,7 @@ wait "$vm"
                 f"{_RESTART}\nrestart {quote(self.label)} {job.pid}\ndisk={DISK.path}\n{_NEW_DISK}",
                 limit=300,
                 slow=True,
+                leaves=self._silent,
             )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
@@ -283,20 +390,61 @@ class FormerBuilderVms:
 
 
 @dataclass(frozen=True, slots=True)
+class StateNames:
+    """What lies in the state directory."""
+
+    def requests(self) -> tuple[Request, ...]:
+        return look(STATE_DIRECTORY), run("/bin/ls", "-A", STATE_DIRECTORY)
+
+    def __str__(self) -> str:
+        return "what lies in the state directory"
+
+    def answer(self, replies: Replies) -> frozenset[str]:
+        ran = replies.ran(1)
+        if found(replies.only(0)).absent:
+            return frozenset()
+        if ran.status != 0:
+            raise Unknown(f"ls {STATE_DIRECTORY} ended with status {ran.status}: {ran.errors.strip()}")
+        return frozenset(ran.output.split())
+
+
+@dataclass(frozen=True, slots=True)
 class NoStateDirectory:
-    """Nothing is left of the state directory, and of /var/lib only what was there before."""
+    """Nothing is left of the state directory, and of /var/lib only what was there before.
+
+    What single resources replaced of somebody else's is put back by those alone: as long as the ledger has parts besides the
+    builder's own (`parts`), it stays with its backups.
+    """
+
+    parts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         return "state directory"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (STATE, LEDGER, PARENT)
+        yield from (STATE, LEDGER, PARENT, StateNames())
 
     def changes(self, answers: Answers) -> Iterator[Step]:
-        if not answers[STATE].absent:
-            parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in ledger(answers).made else ""
-            yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+        if answers[STATE].absent:
+            return
+        book = ledger(answers)
+        others = [path for path, entry in book.files.items() if not set(entry.former) <= set(self.parts)]
+        others += [path for path in book.made if path != PARENT.path]
+        if others:
+            if answers[StateNames()] - _REMEMBERED:
+                keep = " ".join(f"! -name {name}" for name in sorted(_REMEMBERED))
+                yield Change(
+                    f"remove {STATE_DIRECTORY}, but for what is still to be put back or taken away: {', '.join(others)}",
+                    f"/usr/bin/find {STATE_DIRECTORY} -mindepth 1 -maxdepth 1 {keep} -exec rm -rf {{}} +\n",
+                )
+            return
+        parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in book.made else ""
+        yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
+
+
+_REMEMBERED = frozenset({"ledger.json", "backups"})
+_PUT_CERTIFICATES = "Put a bundle of CA certificates there, or name one that is there in linux_builder_certificates"
 
 
 def accepted(found: Found) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..asking import Answers, Question, Unknown
@@ -19,13 +19,14 @@ from ..finding import Finding, State, broken, fine, not_reached
 from ..outcome import Outcome
 from ..questions.clock import Clock
 from ..questions.guest import Guest
-from ..resource import Blocked, Resource, Step
+from ..resource import Blocked, Change, Resource, Step
 from ..session import Session
 from ..variables import WrongVariable
 from .builder_vm import BuilderVm
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild, proof
 from .linux_builder import desired
+from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements, RootOnMac
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
@@ -81,6 +82,7 @@ class Doctor:
             except NotReached as other:
                 finding = not_reached(name, str(other))
             examination.found[name] = finding
+        examination.found.update(_resolved(examination.found))
         return examination
 
     def prevents_build(self, answers: Answers) -> str:
@@ -105,6 +107,24 @@ class Doctor:
             raise Unknown("\n".join(unknown))
 
 
+def _resolved(found: Mapping[str, Finding]) -> Mapping[str, Finding]:
+    """What was not reached, with the check that really comes first. Where that is none, nobody can tell: it is no health."""
+    resolved: dict[str, Finding] = {}
+    for name, finding in found.items():
+        if finding.state is not State.NOT_REACHED:
+            continue
+        on_the_way, first = {name}, finding.waits_for
+        while found[first].state is State.NOT_REACHED and first not in on_the_way:
+            on_the_way.add(first)
+            first = found[first].waits_for
+        if found[first].state in (State.BROKEN, State.UNKNOWN):
+            resolved[name] = not_reached(name, first)
+        else:
+            cause = f"could not be told: it waits for {first}, where nothing was found wrong"
+            resolved[name] = Finding(name, State.UNKNOWN, cause)
+    return resolved
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorsBuild:
     """A real build through the builder, made once, unless something stands in its way that was found already."""
@@ -120,7 +140,8 @@ class DoctorsBuild:
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         if not self.doctor.prevents_build(answers):
-            yield from self.doctor.builder.build.changes(answers)
+            for step in self.doctor.builder.build.changes(answers):
+                yield replace(step, check="build") if isinstance(step, Change) else step
 
 
 def doctor(given: Mapping[str, Any], controller_time: float) -> tuple[tuple[Resource, ...], tuple[WrongVariable, ...]]:
@@ -147,7 +168,8 @@ def doctor(given: Mapping[str, Any], controller_time: float) -> tuple[tuple[Reso
             job=the(LaunchdDaemon),
             ssh=the(SshHost),
             machine=machine,
-            build=LinuxBuild(system=next(iter(machine.systems), ""), stamp=secrets.token_hex(8)),
+            systems=the(LocalSystems),
+            build=LinuxBuild(systems=machine.systems, uri=machine.uri, stamp=secrets.token_hex(8)),
             controller_time=int(controller_time),
         )
     )
@@ -173,8 +195,11 @@ def _build(session: Session, examined: Doctor) -> Finding | None:
     prevents = examined.prevents_build(session.answers)
     if prevents:
         return not_reached("build", prevents)
-    if session.failure is None:
+    failure = session.failure
+    if failure is None:
         return None
-    if session.failure.outcome is not Outcome.FAILED:
-        return Finding("build", State.UNKNOWN, f"could not be made: {session.failure}")
-    return broken("build", str(session.failure), "The lines above are Nix's own: what they name is where to look")
+    if failure.outcome is not Outcome.NEEDS_PERSON or not failure.detail:
+        return Finding("build", State.UNKNOWN, f"could not be made: {failure}")
+    first = str(failure).partition("build: ")[2]
+    more = (f"  {line}" for line in failure.detail.splitlines() if line != first)
+    return broken("build", "\n".join((first, *more)), "The lines above are Nix's own: what they name is where to look")

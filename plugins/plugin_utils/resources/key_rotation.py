@@ -21,6 +21,7 @@ from ..questions.key_pair import KeyPair
 from ..resource import Blocked, Change, Step
 from ..shell import STALE, quote
 from ..variables import DEFAULTS
+from . import builder_ssh
 from .builder_vm import ALIAS, KEY, KNOWN_HOSTS, PUBLIC_KEY, accepted
 from .ssh_keypair import SshKeypair
 
@@ -99,23 +100,12 @@ class KeyRotation:
         ssh reads no configuration here: that names the key in use, which would be tried as well, and work.
         """
         private, public, following = quote(self.key), quote(f"{self.key}.pub"), quote(pair.path)
-        options = " ".join(
-            f"-o {option}"
-            for option in (
-                f"IdentityFile={following}",
-                "IdentitiesOnly=yes",
-                "IdentityAgent=none",
-                "BatchMode=yes",
-                f"HostKeyAlias={quote(self.alias)}",
-                f"UserKnownHostsFile={KNOWN_HOSTS.path}",
-                "StrictHostKeyChecking=yes",
-                "ConnectTimeout=30",
-            )
-        )
+        options = builder_ssh.connection(alias=self.alias, port=self.port, key=pair.path, known_hosts=KNOWN_HOSTS.path)
+        login = f"{builder_ssh.command(options)} {self.alias} true"
         return (
             f"if [ ! -f {following} ] || [ ! -f {following}.pub ]; then\n"
             f"  printf '%s\\n' '{pair.path} is not there any more; run again' >&2; exit {STALE}\nfi\n"
-            f"limit {LOGIN_LIMIT} /usr/bin/ssh -F none {options} -p {self.port} builder@127.0.0.1 true ||\n"
+            f"limit {LOGIN_LIMIT} {login} ||\n"
             f"  fail 'the builder VM lets nobody in with {pair.path}: see above. The client key stays as it is, and valid;"
             " look whether the VM runs, and run again'\n"
             f"{noted(self.word, f'{following}.pub')}"

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof: a tiny Linux build that goes the whole way, asked for as an ordinary user asks for one.
+"""The proof: a tiny Linux build that goes the whole way, in a builder that is named, for every system that it is for.
 
-That it succeeded is written down on the Mac, and every change takes that note away; so a build is due after changes,
-also after those of a run that was cut off before it could prove anything.
+It is made twice: as root with that builder as the only one, so that no other's success is taken for its own, and with all
+the features that it is registered with; and as an ordinary user asks for one. That it succeeded is written down on the
+Mac, and every change takes that note away; so a build is due after changes, also after those of a run that was cut off
+before it could prove anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question, Unknown
 from ..ledger import LEDGER, PARENT, prepared
 from ..questions.file import NOTHING, File
 from ..questions.mac import Mac
-from ..questions.nix import NIX
+from ..questions.nix import FIND, NixConfiguration
+from ..readers import linux_systems, maybe, reads, store_uri
 from ..resource import Change, Step
 from ..shell import PROOF_FILE, here, quote
 
@@ -23,9 +26,10 @@ PROOF = File(PROOF_FILE)
 
 # Built by the guest's own /bin/sh, which NixOS has in its sandbox, with nothing but builtins: no nixpkgs is needed.
 # The kernel's name says where it ran; the host's name is the sandbox's own where there is one.
-_EXPRESSION = """{ system, stamp }: derivation {
+_EXPRESSION = """{ system, stamp, features ? "" }: derivation {
   name = "builderfleet-proof";
   inherit system stamp;
+  requiredSystemFeatures = builtins.filter (each: each != "" && builtins.isString each) (builtins.split "," features);
   builder = "/bin/sh";
   args = [ "-c" ''
     read -r host < /proc/sys/kernel/hostname
@@ -36,24 +40,141 @@ _EXPRESSION = """{ system, stamp }: derivation {
 }
 """
 
+# What Nix says beside the point, of settings that are not this project's (Nix 2.8 to 2.34).
+NOISE = (
+    "warning: unknown setting ",
+    "warning: unknown experimental feature ",
+    "warning: ignoring the client-specified setting ",
+    "warning: ignoring untrusted ",
+)
+
+# `building '/nix/store/….drv' on 'ssh-ng://builder@builderfleet'...` is what Nix 2.8 to 2.34 and Lix say of a remote build.
+# It is only held against a proof: a Nix that says nothing of the kind was told of no other builder.
+_FUNCTIONS = r"""
+FIND
+[ -x "$N/nix-build" ] || fail "this Mac has no Nix that could build: $N/nix-build is not there"
+
+# heard: what Nix said, without what is beside the point, and each line once
+heard() { /usr/bin/grep -v NOISE "$folder/errors" | /usr/bin/awk '!seen[$0]++'; }
+
+# attempt [OPTION...]: what nix-build made for $user and $system
+attempt() {
+  limit 600 /usr/bin/sudo -n -u "$user" /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
+    PATH="$N:/usr/bin:/bin" NIX_REMOTE=daemon "$N/nix-build" --no-out-link --timeout 540 "$@" "$folder/proof.nix" \
+    --argstr system "$system" --argstr stamp "$stamp.$user" 2>"$folder/errors"
+}
+
+# once_more [OPTION...]: a guest that has just started lets somebody in before its own Nix daemon answers
+once_more() {
+  /usr/bin/grep -q "^cannot build on '" "$folder/errors" || return 1
+  sleep 5
+  attempt "$@"
+}
+
+# build USER SYSTEM ELSE [OPTION...]: `said` is what the build wrote; ELSE is what it means that there is none
+build() {
+  user=$1 system=$2 otherwise=$3; shift 3
+  chown "$user" "$folder/home"
+  built=$(attempt "$@") || built=$(once_more "$@") || { heard; fail "$otherwise: see above"; }
+  said=$(cat "$built")
+  case $said in
+    "Linux "*" for $system, $stamp.$user") ;;
+    *) fail "the build for $system made something else than was asked for: $said" ;;
+  esac
+}
+
+# registered URI: the line of the machines file that has the builder
+registered() {
+  [ ! -f /etc/nix/machines ] || /usr/bin/tr ';\r' '\n' </etc/nix/machines |
+    /usr/bin/awk -v uri="$1" '{ sub(/#.*/, "") } $1 == uri { $1 = $1; print; exit }'
+}
+
+# forced URI SYSTEM: a build that this builder alone may make
+forced() {
+  line=$(registered "$1")
+  [ -n "$line" ] || fail "$1 is not registered in /etc/nix/machines, so nothing can be proved of it"
+  features=$(printf '%s\n' "$line" | /usr/bin/awk '{ print $6 "," $7 }' | /usr/bin/sed 's/^-,/,/; s/,-$/,/')
+  build root "$2" "the builder is set up, but no Linux build for $2 in $1 comes through" \
+    --option builders "$line" --option max-jobs 0 --argstr features "$features"
+  case $(cat "$folder/errors") in
+    *" on '$1"*) ;;
+    *" on '"*)
+      heard
+      fail "the build for $2 was asked of $1, and another builder made it: see above. Does Nix's trusted-users have root?" ;;
+  esac
+}
+
+# member GROUP...: whom the run logged in as, where that is in one of these groups
+member() {
+  [ -n "${SUDO_USER:-}" ] || return 0
+  for group in "$@"; do
+    case " $(id -Gn "$SUDO_USER" 2>/dev/null) " in *" $group "*) printf '%s\n' "$SUDO_USER"; return 0 ;; esac
+  done
+}
+
+# prove URI SYSTEM WORD: a row of what was proved; without a URI any builder will do
+prove() {
+  means="no Linux build for $2 comes through" builder=$1
+  if [ -n "$1" ]; then
+    forced "$1" "$2"
+    means="$means as $ordinary asks for it, though $1 builds when root asks it alone"
+  fi
+  if [ "$ordinary" != root ] || [ -z "$1" ]; then build "$ordinary" "$2" "$means"; fi
+  [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/^building .* on '\([^']*\)'.*/\1/p" "$folder/errors")
+  printf '%s\t%s\t%s\t%s\t%s\n' "${said%, *}" "$2" "$builder" "$3" "$ordinary" >> "$folder/rows"
+}
+""".replace("FIND", FIND).replace("NOISE", " ".join(f"-e {quote('^' + each)}" for each in NOISE))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a build said, for which system, in which builder (a store's URI), the stamp of who asked, and as whom it
+    was made at last: root, where no ordinary user was found that may build.
+    """
+
+    said: str
+    system: str
+    builder: str
+    stamp: str = ""
+    user: str = "nobody"
+
+    def proves(self, system: str, builder: str, stamp: str) -> bool:
+        """Whether it holds for a system, a builder (any, if empty) and a stamp (any, if empty)."""
+        return self.system == system and builder in ("", self.builder) and stamp in ("", self.stamp)
+
+    def row(self) -> str:
+        return "\t".join((self.said, self.system, self.builder, self.stamp, self.user)) + "\n"
+
+    def __str__(self) -> str:
+        name = self.builder.rpartition("://")[2].rpartition("@")[2]
+        alone = " (as root alone: allowed-users shuts out whom it could try)" if self.user == "root" else ""
+        return f"{self.said.partition(' on ')[0]} in {name}{alone}"
+
+
+def proofs(answers: Answers) -> tuple[Proof, ...]:
+    """The last proofs. What is no proof is left out: the notes of former versions name no builder."""
+    rows = (line.split("\t") for line in (answers[PROOF].content or b"").decode("utf-8", "replace").splitlines())
+    return tuple(Proof(*row) for row in rows if len(row) == 5)
+
 
 def proof(answers: Answers) -> str:
-    """What the last proof said: the kernel and the host of the build; empty when there is none, or it was not asked."""
+    """What was proved last, such as "Linux 6.12.9 in builderfleet"; empty when nothing is, or it was not asked."""
     try:
-        return (answers[PROOF].content or b"").decode("utf-8", "replace").partition("\n")[0]
+        return "; ".join(dict.fromkeys(map(str, proofs(answers))))
     except Unknown:
         return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinuxBuild:
-    """A build for `system` (by default the Linux that the Mac's processor runs) through the Nix daemon, as nobody.
+    """A build for each of `systems` (by default the Linux that the Mac's processor runs) through the Nix daemon.
 
-    It is due when nothing has proved the builder since the last change, and when the last proof is not the one with
-    this `stamp` (a word of the caller's; none means that any proof will do).
+    With a `uri` it is that builder's, and no other's. It is due when nothing has proved this since the last change, and
+    when the last proof is not the one with this `stamp` (a word of the caller's; none means that any proof will do).
     """
 
-    system: str = ""
+    systems: tuple[str, ...] = field(default=(), metadata=reads(linux_systems))
+    uri: str = field(default="", metadata=reads(maybe(store_uri)))
     stamp: str = ""
 
     @property
@@ -66,32 +187,57 @@ class LinuxBuild:
         return {PROOF: NOTHING}
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (PROOF, Mac(), LEDGER, PARENT)
+        yield from (PROOF, Mac(), NixConfiguration(), LEDGER, PARENT)
+
+    def proved(self, answers: Answers) -> bool:
+        """Whether all of it is proved already."""
+        known = proofs(answers)
+        return all(
+            any(each.proves(system, self.uri, self.stamp) for each in known) for system in self._systems(answers)
+        )
 
     def changes(self, answers: Answers) -> Iterator[Step]:
-        proved = (answers[PROOF].content or b"").decode("utf-8", "replace").split("\n")
-        if answers[PROOF].absent or (self.stamp and self.stamp not in proved):
-            system = self.system or answers[Mac()].linux_system
-            script = self._script(system, answers)
-            yield Change(f"prove it with a Linux build for {system}", script, limit=900, slow=True, proof=True)
+        if not self.proved(answers):
+            systems = self._systems(answers)
+            yield Change(
+                f"prove it with a Linux build for {' and '.join(systems)}",
+                self._script(systems, answers),
+                limit=1300 * len(systems),
+                slow=True,
+                proof=True,
+                evidence=proof,
+            )
 
-    def _script(self, system: str, answers: Answers) -> str:
+    def _systems(self, answers: Answers) -> tuple[str, ...]:
+        return self.systems or (answers[Mac()].linux_system,)
+
+    def _script(self, systems: tuple[str, ...], answers: Answers) -> str:
+        others = [each for each in proofs(answers) if each.system not in systems or self.uri not in ("", each.builder)]
+        proved = "".join(f"prove {quote(self.uri)} {quote(system)} {quote(self.stamp)}\n" for system in systems)
         return f"""
 fresh_folder
+decoded > "$folder/rows" {here("".join(each.row() for each in others).encode())}
 decoded > "$folder/proof.nix" {here(_EXPRESSION.encode())}
 chmod 0755 "$folder"; chmod 0644 "$folder/proof.nix"
-mkdir "$folder/home"; chown nobody "$folder/home"
+mkdir "$folder/home"
 stamp=$(date +%s).$$
-built=$(limit 600 /usr/bin/sudo -n -u nobody /usr/bin/env -i HOME="$folder/home" TMPDIR="$folder/home" \
-  PATH={NIX}:/usr/bin:/bin NIX_REMOTE=daemon {NIX}/nix-build --no-out-link --timeout 540 \
-  "$folder/proof.nix" --argstr system {quote(system)} --argstr stamp "$stamp") ||
-  fail "the builder is set up, but a Linux build through it fails: see above"
-said=$(cat "$built")
-case $said in
-  "Linux "*"$stamp") ;;
-  *) fail "the build made something else than was asked for: $said" ;;
-esac
-{prepared(answers)}
-printf '%s\n' "${{said%, *}}" {quote(self.stamp)} | /usr/bin/base64 | stage {PROOF_FILE} any 0644 0 0
+{_FUNCTIONS.strip()}
+{_ordinary(answers)}
+[ -n "$ordinary" ] || ordinary=root
+{proved}{prepared(answers)}
+/usr/bin/base64 < "$folder/rows" | stage {PROOF_FILE} any 0644 0 0
 commit {PROOF_FILE} any
 """
+
+
+def _ordinary(answers: Answers) -> str:
+    """Shell that says as whom to build: as nobody, or else as somebody whom Nix's allowed-users let in."""
+    settings = answers[NixConfiguration()].settings
+    allowed = f"{settings.get('allowed-users', '*')} {settings.get('trusted-users', '')}".split()
+    if {"*", "nobody"} & set(allowed):
+        return "ordinary=nobody"
+    users = [each for each in allowed if each != "root" and not each.startswith("@")]
+    if users:
+        return f"ordinary={quote(users[0])}"
+    groups = " ".join(quote(each[1:]) for each in allowed if each.startswith("@"))
+    return f"ordinary=$(member {groups})"

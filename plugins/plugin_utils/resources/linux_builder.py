@@ -7,14 +7,17 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ..endings import endings
 from ..resource import Resource
 from ..variables import WrongVariable, values
 from .builder_vm import (
     ALIAS,
     DIRECTORY,
+    DISK,
+    ENDS_BUILDS,
     KEY,
-    KNOWN_HOSTS,
     LABEL,
+    LOG,
     WRAPPER,
     BuilderVm,
     FormerBuilderVms,
@@ -23,14 +26,19 @@ from .builder_vm import (
 from .key_rotation import KeyRotation, next_pair
 from .launchd_daemon import LaunchdDaemon
 from .linux_build import LinuxBuild
+from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements
+from .memory import Memory
+from .nix_daemon import NixDaemon
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
+from .nix_proxy import PART as PROXY
+from .nix_proxy import NixProxy
 from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
+from .trusted_files import TrustedFiles
 
-LOG = "/var/log/builderfleet-linux-builder.log"
 SSH_FILE = "150-builderfleet.conf"
 URI = f"ssh-ng://builder@{ALIAS}"
 EXIT_TIMEOUT = 60  # seconds that the guest may take to shut down
@@ -55,15 +63,16 @@ def desired(
 
 
 def _impossible(phases: Collection[str], state: str) -> Iterator[WrongVariable]:
+    if not phases:
+        yield WrongVariable("phases", "there is none, so nothing would be looked at: leave it out for all of them")
     if state == "absent" and not set(PHASES) <= set(phases):
         yield WrongVariable(
             "phases",
-            ", ".join(phases),
             "linux_builder_state: absent takes all of it back, in an order of its own: leave phases out, and their tags",
         )
     for phase in phases:
         if phase not in PHASES:
-            yield WrongVariable("phases", phase, f"there is no such phase; they are {', '.join(PHASES)}")
+            yield WrongVariable("phases", f"there is no phase {phase}; they are {', '.join(PHASES)}")
 
 
 def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
@@ -71,12 +80,14 @@ def _contradictions(value: Mapping[str, Any]) -> Iterator[WrongVariable]:
         return
     if not value["linux_builder_nixpkgs"]:
         yield WrongVariable(
-            "linux_builder_nixpkgs", "", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
+            "linux_builder_nixpkgs", "it has to be set: a locked flake reference, github:NixOS/nixpkgs/<revision>"
+        )
+    if value["linux_builder_daemon_proxy"] and not value["nix_proxy"]:
+        yield WrongVariable(
+            "linux_builder_daemon_proxy", "there is no proxy that the daemon could get: set nix_proxy as well"
         )
     if value["nix_state"] == "absent":
-        yield WrongVariable(
-            "nix_state", "absent", "a builder without Nix is of no use: say linux_builder_state: absent as well"
-        )
+        yield WrongVariable("nix_state", "a builder without Nix is of no use: say linux_builder_state: absent as well")
 
 
 def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
@@ -91,9 +102,11 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         alias=ALIAS,
         host_key=value["linux_builder_host_key"],
         certificates=value["linux_builder_certificates"],
+        proxy=value["nix_proxy"],
     )
     build = LinuxBuild(
-        system=(value["linux_builder_systems"] or ("",))[0],
+        systems=value["linux_builder_systems"],
+        uri=URI,
         stamp=secrets.token_hex(8) if value["linux_builder_build"] == "always" else "",
     )
     yield (
@@ -103,18 +116,24 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             memory=value["linux_builder_memory"],
             port=value["linux_builder_port"],
             label=LABEL,
+            systems=value["linux_builder_systems"],
             nixpkgs_release=value["linux_builder_nixpkgs_release"],
         ),
     )
+    yield "", Memory(uri=URI, alias=ALIAS)
     yield "nix", _nix(value)
     # Before anything asks Nix to build: with a line that it does not read it does nothing at all.
-    yield "nix", _substitutes(value["linux_builder_use_substitutes"])
+    substitutes = _substitutes(value["linux_builder_use_substitutes"])
+    yield "nix", substitutes
+    yield "nix", NixProxy(value["nix_proxy"] if value["linux_builder_daemon_proxy"] else "")
+    yield "nix", NixDaemon(after=(substitutes,))
     yield "key", SshKeypair(path=KEY, made_for=value["linux_builder_key_rotation"])
     yield "vm", vm
     yield (
         "daemon",
         LaunchdDaemon(
             label=LABEL,
+            of_builder=True,
             program_arguments=("/bin/sh", WRAPPER),
             working_directory=DIRECTORY,
             log=LOG,
@@ -122,9 +141,13 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             answers_on=value["linux_builder_port"],
             start_limit=value["linux_builder_start_limit"],
             follows=vm.wrapper(),
+            login=vm.login(),
+            endings=endings(DISK.path),
+            loses=ENDS_BUILDS,
+            busy=True,
         ),
     )
-    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=_ssh_options(value))
+    yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, options=vm.ssh_options)
     yield (
         "machine",
         NixMachine(
@@ -137,10 +160,12 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
             host_key=value["linux_builder_host_key"],
         ),
     )
+    yield "machine", LocalSystems(value["linux_builder_systems"])
     yield (
         "rotation",
         KeyRotation(key=KEY, word=value["linux_builder_key_rotation"], port=value["linux_builder_port"], alias=ALIAS),
     )
+    yield "cleanup", TrustedFiles()
     yield "cleanup", FormerBuilderVms(keep=vm.root)
     if value["linux_builder_build"] != "never":
         yield "build", build
@@ -151,18 +176,24 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "", MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False)
     yield "nix", _substitutes(False)
     yield "machine", NixMachine(uri=URI, present=False)
-    yield "daemon", LaunchdDaemon(label=LABEL, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
+    yield "daemon", LaunchdDaemon(label=LABEL, of_builder=True, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
     yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
     yield "key", SshKeypair(path=KEY, present=False)
     yield "key", next_pair(KEY, present=False)
+    yield "nix", NixProxy()
     if value["nix_state"] == "absent":
         yield "nix", _nix(value)
-    yield "cleanup", NoStateDirectory()
+    yield "cleanup", NoStateDirectory((URI, ALIAS, "builders", "builders-use-substitutes", PROXY))
 
 
 def _substitutes(present: bool) -> NixSetting:
     return NixSetting(setting="builders-use-substitutes", value="true", present=present)
+
+
+def _of_the_macs_own(certificates: str) -> str:
+    """A bundle that is there before Nix is."""
+    return "" if certificates.startswith("/nix/") else certificates
 
 
 def _nix(value: Mapping[str, Any]) -> NixInstallation:
@@ -171,23 +202,8 @@ def _nix(value: Mapping[str, Any]) -> NixInstallation:
         source=value["nix_installer_source"],
         sha256=value["nix_installer_sha256"],
         extra_conf=value["nix_extra_conf"],
+        proxy=value["nix_proxy"],
+        certificates=_of_the_macs_own(value["linux_builder_certificates"]),
         present=value["nix_state"] == "present",
         after_builder=True,
-    )
-
-
-def _ssh_options(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return (
-        ("HostName", "127.0.0.1"),
-        ("Port", str(value["linux_builder_port"])),
-        ("User", "builder"),
-        ("HostKeyAlias", ALIAS),
-        ("UserKnownHostsFile", KNOWN_HOSTS.path),  # for people, and to shut the guest down; Nix brings its own
-        ("IdentityFile", KEY),
-        ("IdentitiesOnly", "yes"),
-        ("BatchMode", "yes"),
-        ("StrictHostKeyChecking", "yes"),
-        ("ConnectTimeout", "30"),
-        ("ServerAliveInterval", "15"),
-        ("ServerAliveCountMax", "4"),
     )

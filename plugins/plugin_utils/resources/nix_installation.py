@@ -13,17 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..asking import Answers, Question
+from ..asking import Answers, Question, Unknown
 from ..flavour import Flavour, Observed, flavour
 from ..formats.receipt import Receipt, ReceiptError, parse
 from ..ledger import LEDGER, PARENT, prepared
+from ..nix_versions import too_old
+from ..questions.attribute import QUARANTINE
 from ..questions.file import File, Kind, Metadata
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
-from ..questions.nix import NIX, NixVersion
+from ..questions.nix import NIX, PLACES, NixVersion
+from ..questions.store_volume import NAME, StoreVolume
 from ..resource import INTERNAL, Blocked, Change, Refused, Step
-from ..shell import STATE_DIRECTORY, quote
-from ..variables import DEFAULTS, READERS
+from ..shell import STATE_DIRECTORY, quote, through
+from ..variables import DEFAULTS, like
 
 RECEIPT = File("/nix/receipt.json")
 INSTALLER = Metadata("/nix/nix-installer")
@@ -38,6 +41,7 @@ _JOBS = (
     "systems.determinate.nix-store",
     "systems.lix.nix-installer.nix-hook",
 )
+_STORE_JOBS = ("org.nixos.darwin-store", "systems.determinate.nix-store")
 _ACTIVATION = LaunchdJob("org.nixos.activate-system")
 SYNTHETIC, FSTAB = File("/etc/synthetic.conf"), File("/etc/fstab")
 
@@ -46,11 +50,34 @@ FULL_DISK_ACCESS = (
     "by MDM a PPPC profile that grants SystemPolicyAllFiles to /usr/libexec/sshd-keygen-wrapper"
 )
 
-_VARIABLES = {
-    "version": "nix_installer_version",
-    "source": "nix_installer_source",
-    "sha256": "nix_installer_sha256",
-}  # by parameter: the variable that is the same, and is read the same
+# Where the privacy database does not tell: what is already so is written again (nix-darwin's own probe). To -14120 it is
+# refused; what else may be wrong with it is none of the installer's.
+_FUNCTIONAL_PROBE = f"""
+home=$(/usr/bin/dscl . -read /Users/nobody NFSHomeDirectory 2>/dev/null | /usr/bin/sed -n 's/^NFSHomeDirectory: //p')
+said=$(/usr/bin/dscl . -change /Users/nobody NFSHomeDirectory "$home" "$home" 2>&1) || :
+case $said in
+  *eDSPermissionError*) needs_person "macOS refuses this session to change users, which installing Nix does:" \
+    {quote(f"it has no Full Disk Access. {FULL_DISK_ACCESS}")} ;;
+esac
+"""
+
+# SIGKILL has several senders. Which security software looks at what is started is asked; what else is there to see, the
+# log on the Mac has.
+_ENDED = r"""
+# ended STATUS WHAT PROGRAM
+ended() {
+  [ "$1" -eq 137 ] || fail "$2 ended with status $1"
+  guards=$(/usr/bin/systemextensionsctl list 2>/dev/null | /usr/bin/awk -F '\t' '
+    /^---/ { security = /endpoint_security/ }
+    security && /activated enabled/ { sub(/ .*/, "", $4); printf "%s ", $4 }') || :
+  whose="no security software is to be seen there; macOS itself ends what its management or its signature does not allow"
+  if [ -n "$guards" ]; then whose="security software there may not allow it (${guards% })"; fi
+  needs_person "$2 was killed (status 137, SIGKILL): $whose. Have whoever manages that Mac allow the program and those" \
+    "of /nix/store, and run again; \`log show --last 1h --predicate 'eventMessage CONTAINS \"nix-installer\"'\` on that" \
+    "Mac says who ended it. The program's SHA-256 is $(/usr/bin/shasum -a 256 "$3" | /usr/bin/cut -d ' ' -f 1)"
+}
+"""
+
 AT_THE_NEXT_START = (
     f"macOS has not made /nix, though {SYNTHETIC.path} asks for it, and will when it starts",
     "Restart this Mac, and run again",
@@ -69,19 +96,14 @@ class NixInstallation:
     lines for nix.conf.
     """
 
-    version: str = DEFAULTS["nix_installer_version"]
-    source: str = DEFAULTS["nix_installer_source"]
-    sha256: str = DEFAULTS["nix_installer_sha256"]
-    extra_conf: tuple[str, ...] = ()
+    version: str = field(default=DEFAULTS["nix_installer_version"], metadata=like("nix_installer_version"))
+    source: str = field(default=DEFAULTS["nix_installer_source"], metadata=like("nix_installer_source"))
+    sha256: str = field(default=DEFAULTS["nix_installer_sha256"], metadata=like("nix_installer_sha256"))
+    extra_conf: tuple[str, ...] = field(default=(), metadata=like("nix_extra_conf"))
+    proxy: str = field(default="", metadata=like("nix_proxy"))
+    certificates: str = field(default="", metadata=INTERNAL)
     present: bool = True
     after_builder: bool = field(default=False, metadata=INTERNAL)  # the same run takes the builder back first
-
-    def __post_init__(self) -> None:
-        for name, variable in _VARIABLES.items():
-            try:
-                READERS[variable](getattr(self, name))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}, saw {getattr(self, name)!r}") from error
 
     @property
     def title(self) -> str:
@@ -89,7 +111,7 @@ class NixInstallation:
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (Mac(), NixVersion(), RECEIPT, INSTALLER, _DETERMINATE, _LIX, _NIX, _STORE, _ACTIVATION)
-        yield from (SYNTHETIC, FSTAB, LEDGER, PARENT, BEGUN, BUILDER)
+        yield from (SYNTHETIC, FSTAB, StoreVolume(), LEDGER, PARENT, BEGUN, BUILDER)
         for label in _JOBS:
             yield plist_of(label)
 
@@ -101,14 +123,12 @@ class NixInstallation:
         if not mac.apple_silicon:
             yield Refused(
                 "nix_state",
-                "present",
                 "this Intel Mac has no Nix, and the installer that builderfleet uses is for Apple silicon",
                 "Install Nix on it by another way (a release before 2.36); builderfleet adopts it",
             )
         elif not self.sha256:
             yield Refused(
                 "nix_installer_sha256",
-                "",
                 "this Mac has no Nix, and no installer is run whose hash is not pinned",
                 "Set it to the SHA-256 of the installer, from the SHA256SUMS of its release",
             )
@@ -166,9 +186,12 @@ class NixInstallation:
             )
         elif not answers[NixVersion()]:
             yield _out_of_reach(found, answers)
+        elif (old := too_old(answers[NixVersion()])) is not None:
+            yield old
 
     def _install(self, answers: Answers, again: bool = False) -> Iterator[Step]:
-        if not answers[Mac()].full_disk_access:
+        access = answers[Mac()].full_disk_access
+        if access is False:
             yield Blocked(
                 "installing Nix writes /etc/fstab and makes users, which macOS refuses to a session without Full Disk Access",
                 FULL_DISK_ACCESS,
@@ -179,11 +202,13 @@ class NixInstallation:
         extra = " ".join(f"--extra-conf {quote(line)}" for line in self.extra_conf)
         yield Change(
             f"install Nix with nix-installer {self.version}" + (", which was cut off before" if again else ""),
-            f"{self._fetch()}{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
-            f'unlistened\nlimit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
+            f"{_ENDED}{self._fetch()}{_FUNCTIONAL_PROBE if access is None else ''}"
+            f"{prepared(answers)}: > {BEGUN.path}; /bin/sync\n{aside}"
+            f"unlistened\n{through(self.proxy)}{self._trusting()}"
+            f'limit 2400 "$folder/nix-installer" install macos --no-confirm --logger json {extra} </dev/null'
             " || {\nstatus=$?\n"
-            f"[ -d /nix ] || ! /usr/bin/grep -qx nix {SYNTHETIC.path} || needs_restart {quote('. '.join(AT_THE_NEXT_START))}\n"
-            'fail "nix-installer ended with status $status"\n}\n'
+            f"[ -d /nix ] || ! /usr/bin/grep -qsx nix {SYNTHETIC.path} || needs_restart {quote('. '.join(AT_THE_NEXT_START))}\n"
+            'ended "$status" nix-installer "$folder/nix-installer"\n}\n'
             f"[ -e {RECEIPT.path} ] || fail 'nix-installer succeeded, but left no {RECEIPT.path}'\n"
             f"rm -f {BEGUN.path}\n",
             limit=3000,
@@ -193,6 +218,7 @@ class NixInstallation:
     def _fetch(self) -> str:
         """Shell that leaves a checked installer in "$folder": nothing of it runs before its hash is right."""
         if self.source.startswith("/"):
+            # Apple's cp takes the attributes along: what came by a browser is in quarantine, and would not run.
             get = 'cp "$source" "$folder/nix-installer"'
         else:
             get = (
@@ -201,13 +227,18 @@ class NixInstallation:
             )
         return f"""
 fresh_folder
-source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
+{through(self.proxy)}source={quote(self.source.replace("{version}", self.version))} pinned={quote(self.sha256)}
 {get} || fail "cannot get the installer from $source"
 is=$(/usr/bin/shasum -a 256 "$folder/nix-installer" | /usr/bin/cut -d ' ' -f 1)
 [ "$is" = "$pinned" ] || fail "the installer from $source is not the one that is pinned: its SHA-256 is $is," \
-  "nix_installer_sha256 says $pinned; nothing of it was run"
+  "and the one that is pinned is $pinned; nothing of it was run"
 chmod 0700 "$folder/nix-installer"
+/usr/bin/xattr -d {QUARANTINE} "$folder/nix-installer" 2>/dev/null || :
 """
+
+    def _trusting(self) -> str:
+        """What `--ssl-cert-file` is to the installer: its download of Nix goes through the proxy, which may intercept."""
+        return f"export NIX_INSTALLER_SSL_CERT_FILE={quote(self.certificates)}\n" if self.certificates else ""
 
     def _remove(self, found: Flavour, answers: Answers) -> Iterator[Step]:
         if found is Flavour.NONE:
@@ -225,8 +256,8 @@ chmod 0700 "$folder/nix-installer"
         elif answers[INSTALLER].kind is Kind.FILE and found is not Flavour.LEFTOVERS:
             yield Change(
                 "uninstall Nix with its store",
-                f"unlistened\nlimit 1800 {INSTALLER.path} uninstall --no-confirm </dev/null"
-                ' || fail "nix-installer uninstall ended with status $?"\n',
+                f"{_ENDED}unlistened\nlimit 1800 {INSTALLER.path} uninstall --no-confirm </dev/null"
+                f' || ended "$?" "nix-installer uninstall" {INSTALLER.path}\n',
                 limit=2400,
                 slow=True,
             )
@@ -243,25 +274,76 @@ def _receipt(answers: Answers) -> Receipt | None:
 
 
 def _out_of_reach(found: Flavour, answers: Answers) -> Blocked:
-    """What to do about a Nix whose jobs or receipt are there, but which does not run."""
-    if not answers[_NIX].absent:
+    """What to do about a Nix whose jobs or receipt are there, but which does not run: it has several causes, told apart by
+    what is there of its store.
+    """
+    if not answers[_STORE].absent:
         return Blocked(
-            f"{found.value} is on this Mac, but {NIX}/nix does not run",
-            "See on that Mac whether the store's volume is mounted (`mount | grep ' /nix '`; `sudo launchctl kickstart -k"
-            " system/org.nixos.darwin-store` mounts it), and whether /nix/var/nix/profiles/default leads anywhere",
+            f"{found.value} is on this Mac with its store, but no Nix runs: neither in {' or '.join(PLACES)}, nor where its"
+            " daemon's plist says",
+            f"See on that Mac whether `ls -l {NIX}` leads anywhere and what `{NIX}/nix --version` says; the installer"
+            " that it came with repairs it",
         )
-    if _is_declared(answers):
+    try:
+        volume = answers[StoreVolume()]
+    except Unknown as unknown:
+        return _perhaps_not_mounted(found, answers, str(unknown))
+    if volume is not None and not volume.there:
+        return _left_behind(volume.name, answers)
+    if answers[_NIX].absent and _is_declared(answers):
         return Blocked(*AT_THE_NEXT_START, reboot=True)
+    if answers[_NIX].absent:
+        return Blocked(
+            f"{found.value} was installed on this Mac, but {SYNTHETIC.path} does not ask for /nix any more, so there is none",
+            f"Put the line `nix` back into {SYNTHETIC.path} on that Mac (updates of macOS may take it away), restart it, and"
+            " run again",
+        )
+    if volume is None:
+        return _perhaps_not_mounted(found, answers, "nothing says which volume it should be on")
+    where = f"is mounted at {volume.mounted_at}, and not at /nix" if volume.mounted_at else "is not mounted"
     return Blocked(
-        f"{found.value} was installed on this Mac, but {SYNTHETIC.path} does not ask for /nix any more, so there is none",
-        f"Put the line `nix` back into {SYNTHETIC.path} on that Mac (updates of macOS may take it away), restart it, and"
-        " run again",
+        f"{found.value} is on this Mac, but the volume of its store ({volume.name}) {where}", _mount(answers)
+    )
+
+
+def _mount(answers: Answers) -> str:
+    """How the volume comes to its place, by whose job that is."""
+    label = next((each for each in _STORE_JOBS if not answers[plist_of(each)].absent), "")
+    if label:
+        return f"`sudo launchctl kickstart -k system/{label}` on that Mac mounts it: its log says why it does not"
+    if not answers[_DETERMINATE].absent:
+        return "`sudo determinate-nixd init` on that Mac mounts it"
+    return "No job on that Mac mounts it: repair this Nix with the installer that it came with"
+
+
+def _perhaps_not_mounted(found: Flavour, answers: Answers, why: str) -> Blocked:
+    return Blocked(
+        f"{found.value} is on this Mac, but not its store, and whether that has a volume here could not be told: {why}",
+        f'See `diskutil info "{NAME}"` on that Mac. Where the volume is there: {_mount(answers)}. Where it is not, it did not'
+        f" come along when that Mac was moved or restored: remove what is left of that Nix ({_of_former(answers)})",
+    )
+
+
+def _left_behind(volume: str, answers: Answers) -> Blocked:
+    """A Mac that was moved has the files of the former one, and the store's volume does not come along."""
+    return Blocked(
+        f"files of a Nix are on this Mac, but the volume of its store ({volume}) is not: it does not come along when a Mac is"
+        " moved or restored (Migration Assistant, Time Machine), or somebody deleted it",
+        f"Nothing is left of that Nix that would run: remove {_of_former(answers)} on that Mac, restart it, and run again",
+    )
+
+
+def _of_former(answers: Answers) -> str:
+    """What an installer would take for a Nix."""
+    paths = [path.path for path in (*map(plist_of, _JOBS), _DETERMINATE, _LIX) if not answers[path].absent]
+    return (
+        ", ".join([*paths, *(f"its {each.removeprefix('a ')}" for each in _leftovers(answers))]) or "its launchd jobs"
     )
 
 
 def _is_declared(answers: Answers) -> bool:
     """Whether macOS is asked to make /nix at its start (`facts/drift D06`)."""
-    return any(line.split()[:1] == [b"nix"] for line in (answers[SYNTHETIC].content or b"").splitlines())
+    return any(line.split() == [b"nix"] for line in (answers[SYNTHETIC].content or b"").splitlines())
 
 
 def _leftovers(answers: Answers) -> Iterator[str]:

@@ -1,25 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One builder in /etc/nix/machines, in the words that every Nix and Lix version reads.
 
-The file is read again by every build hook, so a change needs no restart (`facts/nix_configuration §2`). An inline
-`builders =` in Nix's configuration replaces the whole file: that is seen, and the file is named there as well.
+The file is read again by every build hook, so a change needs no restart (`facts/nix_configuration §2`). One line that the
+Mac's own Nix cannot read switches all builders off, and an inline `builders =` in Nix's configuration replaces the whole
+file. Where such a line is somebody else's it needs a person: a copy of it in a file of ours would not follow its owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from .. import readers
 from ..asking import Answers, Question
-from ..files import diff
+from ..files import diff, in_the_way
 from ..formats import machines
 from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
-from ..questions.file import File, Found, Kind
+from ..questions.file import File, Found, Kind, Pointed
 from ..questions.mac import Mac
-from ..questions.nix import NixConfiguration
+from ..questions.nix import NixConfiguration, NixSources, NixVersion, Source
+from ..readers import features, machine_path, maybe, public_key, reads, store_uri, whole
 from ..resource import Blocked, Change, Step
-from .nix_setting import NixSetting
+from .nix_setting import CUSTOM_CONF, NIX_CONF, NIX_DARWIN, NixSetting
 
 MACHINES = File("/etc/nix/machines")
 _INCLUDE = f"@{MACHINES.path}"
@@ -32,49 +35,78 @@ class NixMachine:
     `host_key` is the public host key's line; `ssh_key` the path of the client's private key on the Mac.
     """
 
-    uri: str
-    systems: tuple[str, ...] = ()
-    ssh_key: str = ""
-    max_jobs: int = 1
-    speed_factor: int = 1
-    supported_features: tuple[str, ...] = ()
-    mandatory_features: tuple[str, ...] = ()
-    host_key: str = ""
+    uri: str = field(metadata=reads(store_uri))
+    systems: tuple[str, ...] = field(default=(), metadata=reads(readers.systems))
+    ssh_key: str = field(default="", metadata=reads(maybe(machine_path)))
+    max_jobs: int = field(default=1, metadata=reads(whole(1)))
+    speed_factor: int = field(default=1, metadata=reads(whole(1)))
+    supported_features: tuple[str, ...] = field(default=(), metadata=reads(features))
+    mandatory_features: tuple[str, ...] = field(default=(), metadata=reads(features))
+    host_key: str = field(default="", metadata=reads(maybe(public_key)))
     present: bool = True
-
-    def __post_init__(self) -> None:
-        if self.present:
-            self._machine(
-                self.systems or ("aarch64-linux",)
-            )  # which refuses what cannot be written, before a Mac is asked
 
     @property
     def title(self) -> str:
         return f"Nix machine {self.uri}"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (MACHINES, Mac(), NixConfiguration(), LEDGER, PARENT)
+        yield from (
+            MACHINES,
+            Pointed(MACHINES.path),
+            Mac(),
+            NixConfiguration(),
+            NixSources(),
+            NixVersion(),
+            LEDGER,
+            PARENT,
+        )
         yield from NixSetting(setting="builders").questions()
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         found = answers[MACHINES]
         if not self.present and MACHINES.path not in ledger(answers).files and not _is_plain(found):
             return  # another tool's, and nothing of ours is in it
-        if found.kind not in (Kind.FILE, Kind.ABSENT):
-            yield Blocked(
-                f"{MACHINES.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as "
-                "nix-darwin, writes it",
-                f"Have that tool write the machine {self.uri}, or set nix.distributedBuilds = false and remove the link",
-            )
+        if found.kind is Kind.LINK:
+            yield from self._linked(answers, found)
+        elif found.kind not in (Kind.FILE, Kind.ABSENT):
+            yield in_the_way(MACHINES.path, found)
         elif machines.is_toml(found.content or b""):
-            yield Blocked(
-                f"{MACHINES.path} is written in TOML, which only Lix reads",
-                f"Add the machine {self.uri} there by hand, or turn the file into one line a machine",
-            )
+            yield from self._in_toml(answers, found)
         elif self.present:
             yield from self._converge(answers, found)
         else:
             yield from self._remove(answers, found)
+
+    def _linked(self, answers: Answers, found: Found) -> Iterator[Step]:
+        """A link is another tool's; that the machine stands in what it leads to is enough."""
+        content = answers[Pointed(MACHINES.path)]
+        wanted = self.wanted(answers)
+        if self.present and content is not None and wanted in [each for _line, each in _machines(content)]:
+            yield from self._unread(answers, content)
+            yield from self._hidden(answers)
+            return
+        yield Blocked(
+            f"{MACHINES.path} is a link (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
+            f"Have that tool write this line there: `{wanted.line().decode()}`; or, {NIX_DARWIN}"
+            if self.present
+            else f"Have that tool take {self.uri} out",
+        )
+
+    def _in_toml(self, answers: Answers, found: Found) -> Iterator[Step]:
+        content, version = found.content or b"", answers[NixVersion()]
+        if not machines.Reader.of(version).toml:
+            yield Blocked(
+                f"{MACHINES.path} is written in TOML, which the Nix of this Mac ({version}) does not read: it has no builder",
+                "Write it with one machine on a line, or remove it, and run again",
+            )
+        elif self.present == (self.uri in machines.toml_uris(content)):
+            yield from self._hidden(answers) if self.present else ()
+        else:
+            yield Blocked(
+                f"{MACHINES.path} is written in TOML, which Lix reads from 2.95 on, and which builderfleet does not edit",
+                f"{'Add the machine' if self.present else 'Take out'} {self.uri} there by hand, or turn the file into one"
+                " line a machine",
+            )
 
     def _machine(self, systems: tuple[str, ...]) -> machines.Machine:
         return machines.Machine(
@@ -88,26 +120,64 @@ class NixMachine:
             host_key=self.host_key,
         )
 
+    def wanted(self, answers: Answers) -> machines.Machine:
+        """The machine as it has to be registered on this Mac."""
+        return self._machine(self.systems or (answers[Mac()].linux_system,))
+
     def _converge(self, answers: Answers, found: Found) -> Iterator[Step]:
         now = found.content or b""
-        data = machines.with_machine(now, self._machine(self.systems or (answers[Mac()].linux_system,)))
-        if data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
+        data = machines.with_machine(now, self.wanted(answers))
+        unread = list(self._unread(answers, data))
+        if unread:
+            yield from unread
+        elif data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
+            what = f"register {self.uri} in" if data != now else "let everybody read"
             yield Change(
-                f"register {self.uri} in {MACHINES.path}",
+                f"{what} {MACHINES.path}",
                 edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
                 (diff(MACHINES.path, found, found.with_content(data)),),
             )
-        hidden = self._hidden(answers)
-        if hidden is not None:
-            yield from hidden.changes(answers)
+        elif not found.has(found.mode | 0o444, found.uid, found.gid):
+            yield Change(
+                f"let everybody read {MACHINES.path}",
+                edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
+            )
+        yield from self._hidden(answers)
 
-    def _hidden(self, answers: Answers) -> NixSetting | None:
-        """The setting that makes Nix read the machines file, where an inline one keeps it from doing so."""
-        builders = answers[NixConfiguration()].settings.get("builders", _INCLUDE)
-        if _INCLUDE in machines.inline_builders(builders):
-            return None
-        # Without a blank before the @: parsers before 2.24.15 drop the include silently when there is one.
-        return NixSetting(setting="builders", value=f"{builders};{_INCLUDE}" if builders else _INCLUDE)
+    def _unread(self, answers: Answers, data: bytes) -> Iterator[Blocked]:
+        """Lines of others because of which the Mac's own Nix has no builder at all."""
+        version = answers[NixVersion()]  # without one nobody reads the file yet
+        for problem in machines.problems(data, machines.Reader.of(version)) if version else ():
+            yield Blocked(
+                f"{MACHINES.path}, line {problem.line}: {problem.reason}",
+                "The line is not builderfleet's, so it stays as it is: put it right on that Mac and run again",
+            )
+
+    def _hidden(self, answers: Answers) -> Iterator[Step]:
+        """What makes Nix read the machines file, where an inline `builders =` keeps it from doing so."""
+        configuration, reader = answers[NixConfiguration()], machines.Reader.of(answers[NixVersion()])
+        builders = configuration.settings.get("builders", _INCLUDE)
+        lines = [each for each in answers[NixSources()] if each.name == "builders"]
+        ours = _ours(answers, lines)
+        if machines.includes(builders, MACHINES.path, reader):
+            yield from self._unfollowed(answers, ours, [each for each in lines if each != ours])
+        elif not builders:
+            yield from _SHOWN.changes(answers)
+        else:
+            yield _inline(lines[-1].where if lines else "Nix's configuration")
+
+    def _unfollowed(self, answers: Answers, ours: Source | None, others: list[Source]) -> Iterator[Step]:
+        """Somebody's line that one of ours hides: what its owner writes there would have no effect."""
+        hidden = others[-1] if ours is not None and others else None
+        if ours is None or hidden is None or hidden.other == Source.EMPTY:
+            return
+        if hidden.other == Source.ALL:
+            yield from NixSetting(setting="builders", present=False).changes(answers)
+        else:
+            yield Blocked(
+                f"{hidden.where}, sets builders, but has no effect, because {ours.where}, builderfleet's own, comes later",
+                f"Put `;{_INCLUDE}` at the end of {hidden.where}, without a blank, and run again: builderfleet's line goes then",
+            )
 
     def _remove(self, answers: Answers, found: Found) -> Iterator[Step]:
         entry = ledger(answers).files.get(MACHINES.path)
@@ -121,6 +191,33 @@ class NixMachine:
         inline = answers[NixConfiguration()].settings.get("builders", "")
         if inline == _INCLUDE or inline.endswith(f";{_INCLUDE}"):
             yield from NixSetting(setting="builders", value=inline, present=False).changes(answers)
+
+
+_SHOWN = NixSetting(setting="builders", value=_INCLUDE)
+
+
+def _ours(answers: Answers, lines: list[Source]) -> Source | None:
+    """The line that is builderfleet's own, not somebody's that it edited in place."""
+    files = ledger(answers).files
+    own = [
+        path
+        for path in (CUSTOM_CONF.path, NIX_CONF.path)
+        if path in files and files[path].former.get("builders", "") is None
+    ]
+    return next((each for each in reversed(lines) if each.file in own), None)
+
+
+def _inline(where: str) -> Blocked:
+    """Copied into a file of ours the value would not follow its owner's later changes."""
+    return Blocked(
+        f"{where}, sets builders, which hides {MACHINES.path}: Nix does not know what is registered there",
+        f"Put `;{_INCLUDE}` at the end of that line, without a blank; where another tool writes it, have that tool do so"
+        f" ({NIX_DARWIN})",
+    )
+
+
+def _machines(content: bytes) -> tuple[tuple[int, machines.Machine], ...]:
+    return () if machines.is_toml(content) else machines.machines(content)
 
 
 def _is_plain(found: Found) -> bool:

@@ -9,47 +9,78 @@ effect changes, and that a restart is due is written down first, so that a run t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..asking import Answers, Question
-from ..files import diff
+from ..files import diff, in_the_way
 from ..formats import nix_conf
 from ..ledger import LEDGER, PARENT, directories, edited, ledger, taken_back
+from ..masked import beginning
+from ..nix_versions import too_old
 from ..questions.file import File, Found, Kind, Metadata
-from ..questions.nix import ASK_DAEMON, NIX, Configuration, NixConfiguration
+from ..questions.nix import ASK_DAEMON, DAEMONS, FIND, Configuration, NixConfiguration, NixSources, NixVersion, Source
+from ..readers import reads, setting_name, setting_value
 from ..resource import Blocked, Change, Step
-from ..shell import STATE_DIRECTORY
+from ..shell import STATE_DIRECTORY, quote
 
 NIX_CONF = File("/etc/nix/nix.conf")
 CUSTOM_CONF = File("/etc/nix/nix.custom.conf")
 RESTART_DUE = Metadata(f"{STATE_DIRECTORY}/nix-daemon-restart-due")
-DAEMONS = ("systems.determinate.nix-daemon", "org.nixos.nix-daemon")
 
-# The candidate beside copies of the files that it may include, read by the Mac's own Nix (facts/nix_configuration §1).
+NIX_DARWIN = (
+    "with nix-darwin: nix.distributedBuilds = true; nix.buildMachines = [ ]; nix.settings.builders-use-substitutes = true;"
+    " activated, which leaves /etc/nix/machines to builderfleet"
+)
+"""What its owner has to declare there; distributedBuilds = false, its default, hides the machines file altogether."""
+
+# The candidate in the place of its file, beside all else of that directory: what is included may be anywhere in it, and
+# what is left there is only linked to. Read by the Mac's own Nix (facts/nix_configuration §1).
 _TRY = f"""
 fresh_folder
-for file in /etc/nix/*.conf; do [ ! -e "$file" ] || cp "$file" "$folder/"; done
+for file in /etc/nix/* /etc/nix/.[!.]*; do
+  if [ -e "$file" ] && [ "$file" != "$new" ]; then ln -s "$file" "$folder/${{file##*/}}"; fi
+done
+rm -f "$folder/NAME"
 cp "$new" "$folder/NAME"
+{FIND}
+[ -x "$N/nix" ] || fail "this Mac has no Nix that could read the new configuration: $N/nix is not there"
 read_by_nix=
 for words in 'config show' show-config; do
   # shellcheck disable=SC2086
-  if said=$(limit 30 /usr/bin/env NIX_CONF_DIR="$folder" {NIX}/nix --extra-experimental-features nix-command $words \\
+  if said=$(limit 30 /usr/bin/env NIX_CONF_DIR="$folder" "$N/nix" --extra-experimental-features nix-command $words \\
     2>&1 >/dev/null); then read_by_nix=yes; break; fi
 done
 [ "$read_by_nix" ] || fail "Nix refuses the new configuration: $said"
 """
 
-RESTART_DAEMON = f"""
+# Seconds, not turns: a daemon that hangs makes each question as slow as its limit.
+PATIENCE = 60
+ANSWERS = f"""
+# answers LABEL: wait until Nix's daemon answers
+answers() {{
+  until=$(($(/bin/date +%s) + {PATIENCE}))
+  until limit 10 {" ".join(map(quote, ASK_DAEMON))} >/dev/null 2>&1; do
+    [ "$(/bin/date +%s)" -lt "$until" ] ||
+      needs_person "$1 does not answer within {PATIENCE} seconds of its start; see its log and plist on that Mac"
+    sleep 1
+  done
+}}
+
+# kick LABEL: end it and start it again; that fails for a moment now and then, with 5 on macOS 26
+kick() {{
+  kicks=0
+  until said=$(/bin/launchctl kickstart -k "system/$1" 2>&1); do
+    kicks=$((kicks + 1))
+    [ "$kicks" -lt 11 ] || needs_person "launchctl kickstart -k system/$1 still fails after $kicks tries: $said"
+    sleep 0.5
+  done
+}}
+"""
+
+RESTART_DAEMON = f"""{ANSWERS}
 for daemon in {" ".join(DAEMONS)}; do
-  if /bin/launchctl print "system/$daemon" >/dev/null 2>&1; then
-    /bin/launchctl kickstart -k "system/$daemon"
-    waited=0
-    until limit 10 {" ".join(ASK_DAEMON)} >/dev/null 2>&1; do
-      [ "$waited" -lt 60 ] || fail "$daemon does not answer since its restart"
-      sleep 1; waited=$((waited + 1))
-    done
-  fi
+  if /bin/launchctl print "system/$daemon" >/dev/null 2>&1; then kick "$daemon"; answers "$daemon"; fi
 done
 rm -f {RESTART_DUE.path}
 """
@@ -59,8 +90,8 @@ rm -f {RESTART_DUE.path}
 class NixSetting:
     """The setting `setting` with the value `value` (words joined by one space, as Nix does)."""
 
-    setting: str
-    value: str = ""
+    setting: str = field(metadata=reads(setting_name))
+    value: str = field(default="", metadata=reads(setting_value))
     present: bool = True
 
     @property
@@ -68,7 +99,16 @@ class NixSetting:
         return f"Nix setting {self.setting}"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (NIX_CONF, CUSTOM_CONF, NixConfiguration.of(self.setting), RESTART_DUE, LEDGER, PARENT)
+        yield from (NIX_CONF, CUSTOM_CONF, self._question, NixVersion(), NixSources(), RESTART_DUE, LEDGER, PARENT)
+
+    @property
+    def _base(self) -> str:
+        """The setting in which `extra-NAME` has its effect."""
+        return self.setting.removeprefix("extra-")
+
+    @property
+    def _question(self) -> NixConfiguration:
+        return NixConfiguration.of(self._base)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         steps = list(self._converge(answers) if self.present else self._remove(answers))
@@ -79,9 +119,13 @@ class NixSetting:
             )
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
-        configuration = answers[NixConfiguration.of(self.setting)]
+        configuration = answers[self._question]
         wanted = " ".join(self.value.split())
-        if configuration.settings.get(self.setting) == wanted:
+        if self._in_effect(configuration, wanted):
+            return
+        old = too_old(answers[NixVersion()])
+        if old is not None:
+            yield old
             return
         file = self._file(answers)
         found = answers[file]
@@ -89,15 +133,21 @@ class NixSetting:
             yield self._foreign(file, found)
             return
         now = found.content or b""
-        foreign = self._syntax_errors(answers)
-        if foreign is not None:
-            yield foreign
+        blocked = self._broken(answers) or self._unknown(configuration) or self._overriding(file, answers)
+        if blocked is not None:
+            yield blocked
             return
         data = nix_conf.with_setting(_without_broken(now, self.setting), self.setting, wanted)
         if data != now:
             yield self._edit(answers, file, data)
         elif configuration.installed:
-            yield self._overridden(file, configuration)
+            yield self._no_effect(file, configuration)
+
+    def _in_effect(self, configuration: Configuration, wanted: str) -> bool:
+        seen = configuration.settings.get(self._base)
+        if seen is None or self._base == self.setting:
+            return seen == wanted
+        return set(wanted.split()) <= set(seen.split())
 
     def _edit(self, answers: Answers, file: File, data: bytes) -> Change:
         found = answers[file]
@@ -107,7 +157,7 @@ class NixSetting:
         former = {self.setting: nix_conf.written_value(now, self.setting)}
         return Change(
             f"set {self.setting} in {file.path}",
-            due + edited(answers, file, data, check=check, former=former) + RESTART_DAEMON,
+            edited(answers, file, data, check=check, between=due, former=former) + RESTART_DAEMON,
             (diff(file.path, found, found.with_content(data)),),
             limit=300,
         )
@@ -120,29 +170,74 @@ class NixSetting:
         included = {include.path for include in nix_conf.includes(conf.content or b"")}
         return CUSTOM_CONF if included & {CUSTOM_CONF.path, "nix.custom.conf"} else NIX_CONF
 
-    def _syntax_errors(self, answers: Answers) -> Blocked | None:
-        """Lines of others that Nix does not read: reported, never touched. Ours are put right."""
+    def _broken(self, answers: Answers) -> Blocked | None:
+        """Lines of others because of which Nix reads nothing: reported, never touched. Ours are put right."""
         for file in dict.fromkeys((NIX_CONF, self._file(answers))):
             for problem in nix_conf.syntax_errors(answers[file].content or b""):
                 if not _is_ours(problem.text, self.setting):
                     return Blocked(
-                        f"{file.path}, line {problem.line}: {problem.text.strip()!r}: {problem.reason}; no nix command "
+                        f"{file.path}, line {problem.line}, `{beginning(problem.text)}`: {problem.reason}; no nix command "
                         "works on this Mac until that is put right",
                         "The line is not builderfleet's, so it stays as it is: correct it and run again",
                     )
+        ours = (NIX_CONF.path, self._file(answers).path)
+        for source in answers[NixSources()]:
+            if source.name == Source.MISSING:
+                return Blocked(
+                    f"{source.where}, includes {source.other}, which is not there; no nix command works on this Mac until "
+                    "that is put right",
+                    "Put that file back, take the line out, or write `!include`, for which a missing file is no error",
+                )
+            if source.name == Source.UNREADABLE and source.file not in ours:
+                return Blocked(
+                    f"{source.where}, is neither `name = value` nor an include; no nix command works on this Mac until "
+                    "that is put right",
+                    "The line is not builderfleet's, so it stays as it is: correct it and run again",
+                )
         return None
 
-    def _overridden(self, file: File, configuration: Configuration) -> Blocked:
-        seen = configuration.error or f"{self.setting} = {configuration.settings.get(self.setting, '')}"
+    @property
+    def _said(self) -> str:
+        """The line that is wanted, where it cannot hold a secret of somebody's."""
+        return f"`{self.setting} = {self.value}`" if self.setting.startswith("builders") else "what is wanted"
+
+    def _unknown(self, configuration: Configuration) -> Blocked | None:
+        """Nix only warns of a setting that it does not know; what has no effect is not written."""
+        if not configuration.settings or self._base in configuration.settings:
+            return None
         return Blocked(
-            f"{file.path} sets {self.setting} = {self.value}, but what is in effect is: {seen}",
-            "Another line or file that Nix reads later overrides it: look for it in /etc/nix and run again",
+            f"the Nix of this Mac has no setting {self._base}",
+            "`nix config show` on that Mac lists the names; a newer Nix may have more of them",
+        )
+
+    def _overriding(self, file: File, answers: Answers) -> Blocked | None:
+        """The line of somebody else that Nix reads after ours, wherever ours is or will be."""
+        later = _after(self.setting, file, answers[NixSources()])
+        if later is None:
+            return None
+        does = "adds to it" if later.name.startswith("extra-") else f"sets {later.name} again"
+        return Blocked(
+            f"{self.setting} would be set in {file.path}, but {later.where}, which Nix reads after that, {does}",
+            f"The line is not builderfleet's: take it out, or let it say {self._said}, and run again",
+        )
+
+    def _no_effect(self, file: File, configuration: Configuration) -> Blocked:
+        if configuration.error:
+            return Blocked(
+                f"Nix does not read its configuration: {configuration.error.splitlines()[-1]}",
+                "Put right what it names, in the files of /etc/nix or in /var/root/.config/nix, and run again",
+            )
+        return Blocked(
+            f"{file.path} sets {self.setting} as it is wanted, but another value is in effect",
+            "No line of its files explains that: see the environment of its daemon (NIX_CONFIG in its plist, say)",
         )
 
     def _foreign(self, file: File, found: Found) -> Blocked:
+        if found.kind is not Kind.LINK:
+            return in_the_way(file.path, found)
         return Blocked(
-            f"{file.path} is a {found.kind.value} (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
-            f"Set {self.setting} = {self.value} with that tool",
+            f"{file.path} is a link (to {found.target or 'nothing'}): another tool, such as nix-darwin, writes it",
+            f"Set {self.setting} with that tool to what is wanted here; {NIX_DARWIN}",
         )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
@@ -152,21 +247,39 @@ class NixSetting:
             if entry is None or self.setting not in entry.former or found.kind not in (Kind.FILE, Kind.ABSENT):
                 continue
             now = found.content or b""
-            ours = nix_conf.value(now, self.setting) == " ".join(self.value.split())
+            # What the line should say is the caller's to know; who says nothing takes back whatever stands there.
+            ours = not self.value or nix_conf.value(now, self.setting) in (None, " ".join(self.value.split()))
             without = nix_conf.without_setting(now, self.setting, entry.former[self.setting]) if ours else now
             script = taken_back(answers, file, without, self.setting)
-            restart = (
-                RESTART_DAEMON
-                if answers[NixConfiguration.of(self.setting)].installed
-                else f"rm -f {RESTART_DUE.path}\n"
-            )
+            restart = RESTART_DAEMON if answers[self._question].installed else f"rm -f {RESTART_DUE.path}\n"
             yield Change(
-                f"put {self.setting} in {file.path} back as it was",
+                f"put {self.setting} in {file.path} back as it was"
+                if ours
+                else f"leave {self.setting} in {file.path} as somebody has set it since",
                 f": > {RESTART_DUE.path}\n{script}{restart}",
                 (diff(file.path, found, found.with_content(without)),),
                 limit=300,
             )
             return
+
+
+def _after(setting: str, file: File, sources: tuple[Source, ...]) -> Source | None:
+    """The last line that has a say in `setting` among those that Nix reads after the one in `file`.
+
+    Ours is the last line of that name in the file; without one it will be the last of all, but for additions to it.
+    """
+    base = setting.removeprefix("extra-")
+    names = (base,) if base != setting else (setting, f"extra-{setting}")
+    there = [index for index, each in enumerate(sources) if (each.file, each.name) == (file.path, setting)]
+    ends = [
+        index
+        for index, each in enumerate(sources)
+        if (each.file, each.name) == (file.path, Source.END) or (each.name, each.other) == (Source.OPTIONAL, file.path)
+    ]
+    place = max(there or ends or [-1])
+    later = [each for each in sources[place + 1 :] if each.name in names]
+    later = later or [each for each in sources if (each.file, each.name) == (file.path, f"extra-{setting}")]
+    return later[-1] if later else None
 
 
 def _is_ours(line: str, name: str) -> bool:

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One Host block in a file of its own under /etc/ssh/ssh_config.d, and that ssh really reads it.
 
-It is system-wide because it is root's ssh, started by the Nix daemon, that has to find it. A frozen guest behind QEMU's
-user network still accepts TCP, and Nix sets no timeouts: without those in the block, builds hang
-(`facts/nix_configuration §3`).
+It is system-wide because it is root's ssh, started by the Nix daemon, that has to find it. What counts is what that ssh
+has in effect: root's own configuration and the files before ours are read first, and of each keyword the first counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..asking import Answers, Question, Replies, Request, Unknown, run
-from ..files import diff, in_the_way, no_file, own_file
+from .. import readers
+from ..asking import Answers, Question
+from ..files import diff, in_the_way
 from ..formats import ssh_config
-from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
+from ..formats.ssh_config import Setting
+from ..ledger import LEDGER, PARENT, WholeFile, edited, ledger, taken_back
 from ..questions.file import File, Kind
+from ..questions.ssh import EffectiveSshConfig, SshConfiguration
+from ..readers import WrongParameter, file_name, reads
 from ..resource import Blocked, Change, Step
 from ..shell import quote
 
@@ -24,34 +27,20 @@ SSH_CONFIG = File("/etc/ssh/ssh_config")
 DIRECTORY = "/etc/ssh/ssh_config.d"
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveSshConfig:
-    """What ssh makes of its system-wide files for a host."""
-
-    alias: str
-
-    def requests(self) -> tuple[Request, ...]:
-        return (run("/usr/bin/ssh", "-G", "-F", SSH_CONFIG.path, self.alias),)
-
-    def answer(self, replies: Replies) -> dict[str, list[str]]:
-        ran = replies.ran(0)
-        if ran.status != 0:
-            raise Unknown(f"ssh -G {self.alias} ended with status {ran.status}: {ran.errors.strip()}")
-        return ssh_config.effective(ran.output)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshHost:
     """The block for `alias`, in `DIRECTORY`/`file`."""
 
-    alias: str
-    file: str
+    alias: str = field(metadata=reads(readers.alias))
+    file: str = field(metadata=reads(file_name))
     options: tuple[tuple[str, str], ...] = ()
     present: bool = True
 
     def __post_init__(self) -> None:
-        if "/" in self.file or self.file in ("", ".", ".."):
-            raise ValueError(f"file: wanted the name of a file in {DIRECTORY}, saw {self.file!r}")
+        try:
+            ssh_config.Host(self.alias, self.options)
+        except ValueError as error:
+            raise WrongParameter("options", str(error)) from error
 
     @property
     def title(self) -> str:
@@ -61,31 +50,37 @@ class SshHost:
     def path(self) -> str:
         return f"{DIRECTORY}/{self.file}"
 
+    @property
+    def _file(self) -> WholeFile:
+        ours_by_name = self.file.endswith("-builderfleet.conf")
+        return WholeFile(File(self.path), b"" if ours_by_name else ssh_config.HEADER.encode())
+
+    @property
+    def effect(self) -> EffectiveSshConfig:
+        """What has to be known of ssh."""
+        return EffectiveSshConfig(self.alias, self.options)
+
     def questions(self) -> Iterator[Question[Any]]:
         yield from (File(self.path), SSH_CONFIG, LEDGER, PARENT)
         if self.present:
-            yield EffectiveSshConfig(self.alias)
+            yield self.effect
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         yield from self._converge(answers) if self.present else self._remove(answers)
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
+        in_the_way = self._refused(answers[self.effect]) or self._overridden(answers[self.effect])
+        if in_the_way is not None:
+            yield in_the_way
+            return
         data = ssh_config.Host(self.alias, self.options).render()
         check = f'/usr/bin/ssh -G -F "$new" {quote(self.alias)} >/dev/null || fail "ssh refuses the new block"'
-        steps = list(
-            own_file(
-                f"write {self.title}",
-                self.path,
-                answers[File(self.path)],
-                data,
-                check=check,
-                before=f"[ -d {DIRECTORY} ] || mkdir -m 0755 {DIRECTORY}\n",
-            )
-        )
+        directory = f"[ -d {DIRECTORY} ] || mkdir -m 0755 {DIRECTORY}\n"
+        steps = list(self._file.as_wanted(f"write {self.title}", answers, data, check=check, before=directory))
         steps += self._include(answers)
         yield from steps
         if not steps:
-            yield from self._overridden(answers)
+            yield from self._without_effect(answers[self.effect])
 
     def _include(self, answers: Answers) -> Iterator[Step]:
         found = answers[SSH_CONFIG]
@@ -110,19 +105,62 @@ class SshHost:
             (diff(SSH_CONFIG.path, found, found.with_content(data)),),
         )
 
-    def _overridden(self, answers: Answers) -> Iterator[Step]:
-        effective = answers[EffectiveSshConfig(self.alias)]
-        for keyword, wanted in self.options:
-            seen = effective.get(keyword.lower(), [])
-            if keyword.lower() in _SHOWN and wanted.lower() not in [value.lower() for value in seen]:
-                yield Blocked(
-                    f"{self.path} says {keyword} {wanted} for {self.alias}, but ssh uses {' '.join(seen) or 'nothing'}",
-                    f"Another block that ssh reads first overrides it: see `ssh -v -F {SSH_CONFIG.path} {self.alias}`",
-                )
+    def _refused(self, effect: SshConfiguration) -> Blocked | None:
+        """What makes root's ssh refuse to run at all: a line of somebody else's, or the options that are wanted."""
+        if effect.refused is not None:
+            return Blocked(
+                f"ssh on this Mac refuses what {self.title} is to say: {effect.refused.text}", "Correct that"
+            )
+        wrong = effect.complaint
+        if wrong is None or wrong.path == self.path:
+            return None
+        where = f"{wrong.path}, line {wrong.line}: " if wrong.path else ""
+        return Blocked(
+            f"root's ssh refuses to run, and so Nix gets to no builder: {where}{wrong.text}",
+            "Correct or remove that line: it is not builderfleet's" if wrong.path else "Put right what it names",
+        )
+
+    def _overridden(self, effect: SshConfiguration) -> Blocked | None:
+        """What is read before our block and says otherwise, or would be once our block is there."""
+        firsts = _firsts(self._before_ours(effect))
+        found = {
+            keyword: firsts[keyword]
+            for keyword in _pinned(self.options)
+            if keyword in firsts and not _as_wanted(keyword, effect)
+        }
+        if not found:
+            return None
+        said = "; ".join(f"{each.path}, line {each.line}, {_shown(keyword, effect)}" for keyword, each in found.items())
+        unsafe = ": host keys are not checked as they have to be" if found.keys() & _SAFETY else ""
+        return Blocked(
+            f"root's ssh does not use what {self.path} says for {self.alias}{unsafe}, because it reads another line first:"
+            f" {said}",
+            f"Nix gets to the builder by that ssh. Except {self.alias} from that block, as in `Host * !{self.alias}`"
+            + ("" if all(each.of_the_system for each in found.values()) else ", in root's own configuration")
+            + f", or move it to a file that sorts after {self.file}",
+        )
+
+    def _before_ours(self, effect: SshConfiguration) -> Iterator[Setting]:
+        """The lines that apply and that ssh reads before our block, wherever that is not there yet."""
+        read = any(each.path == self.path for each in effect.settings)
+        for each in effect.settings:
+            if each.path == self.path:
                 return
+            directory, _slash, name = each.path.rpartition("/")
+            if read or not each.of_the_system or (directory == DIRECTORY and name < self.file):
+                yield each
+
+    def _without_effect(self, effect: SshConfiguration) -> Iterator[Step]:
+        """Our block is there and is read, and still something else is in effect; ssh does not say by which line."""
+        wrong = [keyword for keyword in _pinned(self.options) if not _as_wanted(keyword, effect)]
+        if wrong:
+            yield Blocked(
+                f"root's ssh does not use what {self.path} says for {self.alias}: {_shown(wrong[0], effect)}",
+                f"Another block that ssh reads first overrides it: `sudo -H ssh -G -vvv {self.alias}` names what it reads",
+            )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
-        yield from no_file(f"remove {self.title}", self.path, answers[File(self.path)])
+        yield from self._file.gone(f"remove {self.title}", answers)
         entry = ledger(answers).files.get(SSH_CONFIG.path)
         if entry is not None and self.alias in entry.former:
             found = answers[SSH_CONFIG]
@@ -135,5 +173,47 @@ class SshHost:
             yield Change(f"put {SSH_CONFIG.path} back as it was", taken_back(answers, SSH_CONFIG, without, self.alias))
 
 
-# What `ssh -G` shows in the words that it was given in. Others it rewrites (paths, "yes" as "true").
-_SHOWN = frozenset({"hostname", "port", "user", "hostkeyalias"})
+# Keywords that set the same, as ssh calls it when it tells what is in effect.
+_SAME = {"proxyjump": "proxycommand", "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms"}
+# Those without which somebody else could be taken for the guest.
+_SAFETY = frozenset(
+    {
+        "globalknownhostsfile",
+        "hostkeyalias",
+        "knownhostscommand",
+        "nohostauthenticationforlocalhost",
+        "stricthostkeychecking",
+        "userknownhostsfile",
+    }
+)
+_COMMANDS = frozenset({"proxycommand", "remotecommand", "knownhostscommand"})  # which may hold a password
+_MOST_SHOWN = 60
+
+
+def _pinned(options: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The keywords of options, by the names under which ssh tells what is in effect; each once."""
+    return tuple(dict.fromkeys(_SAME.get(keyword.lower(), keyword.lower()) for keyword, _value in options))
+
+
+def _firsts(settings: Iterator[Setting]) -> dict[str, Setting]:
+    """By keyword the setting that counts."""
+    found: dict[str, Setting] = {}
+    for each in settings:
+        found.setdefault(_SAME.get(each.keyword, each.keyword), each)
+    return found
+
+
+def _in_effect(keyword: str, config: Mapping[str, list[str]]) -> list[str]:
+    names = [keyword, *(name for name, same in _SAME.items() if same == keyword)]
+    return [value for name in names for value in config.get(name, [])]
+
+
+def _as_wanted(keyword: str, effect: SshConfiguration) -> bool:
+    wanted, seen = _in_effect(keyword, effect.wanted), _in_effect(keyword, effect.effective)
+    # Of these ssh takes all that it finds.
+    return set(wanted) <= set(seen) if keyword == "identityfile" else wanted == seen
+
+
+def _shown(keyword: str, effect: SshConfiguration) -> str:
+    seen = "" if keyword in _COMMANDS else " ".join(_in_effect(keyword, effect.effective))
+    return f"{keyword} {seen[:_MOST_SHOWN]}{'…' if len(seen) > _MOST_SHOWN else ''}".rstrip()

@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An SSH key pair that is made on the Mac and never leaves it.
 
-The private half is the truth: the public one is derived from it again whenever the two do not belong together. It is
-replaced only when it cannot be used at all, and the old one is kept in the backups.
+The private half is the truth: the public one is derived from it again whenever the two do not belong together. The
+client key of the builder is replaced when it cannot be used at all, and the old one is kept in the backups. What else is at a
+path was made by somebody: it is never replaced, and goes only where the ledger knows that it was made here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..asking import Answers, Question
 from ..files import diff, in_the_way
 from ..key_note import noted
-from ..ledger import BACKUPS, LEDGER, PARENT, prepared
+from ..ledger import BACKUPS, LEDGER, PARENT, ledger, prepared, written
 from ..questions.file import Found, Kind
 from ..questions.key_pair import KeyPair, Pair
-from ..resource import INTERNAL, Change, Step
+from ..readers import any_path, reads
+from ..resource import INTERNAL, Blocked, Change, Step
 from ..shell import quote
+
+OWN_KEYS = "/etc/nix/builderfleet_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshKeypair:
-    """An ed25519 key pair without passphrase: `path` 0600 and `path`.pub 0644, both root:wheel.
+    """An ed25519 key pair without passphrase: `path` 0600 and `path`.pub 0644, both root:wheel. A pair of another type that
+    is there and can be used is kept as it is.
 
     `made_for` is a word that is noted when it is made (see `KeyRotation`).
     """
 
-    path: str
+    path: str = field(metadata=reads(any_path))
     comment: str = "builderfleet"
     present: bool = True
     made_for: str = field(default="", metadata=INTERNAL)
-
-    def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise ValueError(f"path: wanted the absolute path of the private half, saw {self.path!r}")
 
     @property
     def title(self) -> str:
@@ -51,7 +52,30 @@ class SshKeypair:
             if half.kind not in (Kind.FILE, Kind.ABSENT):
                 yield in_the_way(path, half)
                 return
-        yield from self._converge(pair, answers) if self.present else self._remove(pair)
+        if (
+            not (pair.private.absent and pair.public.absent)
+            and not self._is_ours(answers)
+            and not (self.present and pair.usable)
+        ):
+            if self.present:
+                yield self._foreign(pair)
+            return
+        yield from self._converge(pair, answers) if self.present else self._remove(pair, answers)
+
+    def _is_ours(self, answers: Answers) -> bool:
+        """The client key of the builder is by its name; of another the ledger knows it."""
+        return self.path.startswith(OWN_KEYS) or self.path in ledger(answers).made
+
+    def _foreign(self, pair: Pair) -> Blocked:
+        what = (
+            "is there without its private half"
+            if pair.private.absent
+            else "cannot be used as a key without a passphrase"
+        )
+        return Blocked(
+            f"{self.path}{'.pub' if pair.private.absent else ''} {what}, and was not made by builderfleet: it stays as it is",
+            "Name another path, or move that file away, and run again",
+        )
 
     def _converge(self, pair: Pair, answers: Answers) -> Iterator[Step]:
         private, public = quote(self.path), quote(f"{self.path}.pub")
@@ -101,6 +125,9 @@ class SshKeypair:
     def _generate(self, answers: Answers) -> str:
         private = quote(self.path)
         note = prepared(answers) + noted(self.made_for, '"$new.pub"') if self.made_for else ""
+        if not self._is_ours(answers):
+            book = ledger(answers)
+            note += written(answers, replace(book, made=(*book.made, self.path)))
         return (
             f'new=$(staged {private})\nrm -f "$new" "$new.pub"\n'
             f'/usr/bin/ssh-keygen -q -t ed25519 -N "" -C {quote(self.comment)} -f "$new"\n'
@@ -108,13 +135,17 @@ class SshKeypair:
             f'rm -f {private}.pub\nmv -f "$new.pub" {private}.pub\nmv -f "$new" {private}\n/bin/sync\n'
         )
 
-    def _remove(self, pair: Pair) -> Iterator[Step]:
-        if not (pair.private.absent and pair.public.absent):
-            private = quote(self.path)
-            yield Change(
-                f"remove {self.title}",
-                f'rm -f {private} {private}.pub "$(staged {private})" "$(staged {private}).pub"\n',
-            )
+    def _remove(self, pair: Pair, answers: Answers) -> Iterator[Step]:
+        if pair.private.absent and pair.public.absent:
+            return
+        private, book = quote(self.path), ledger(answers)
+        forget = ""
+        if self.path in book.made:
+            forget = written(answers, replace(book, made=tuple(each for each in book.made if each != self.path)))
+        yield Change(
+            f"remove {self.title}",
+            f'rm -f {private} {private}.pub "$(staged {private})" "$(staged {private}).pub"\n{forget}',
+        )
 
 
 _PRIVATE = Found(Kind.FILE, 0o600, 0, 0)

@@ -102,6 +102,10 @@ class Job:
         if self.leaving and not self.pid and now >= self._linger_until:
             self.gone = True
 
+    def forget_to_start(self) -> None:
+        """Stay `not running` until it is kicked, as jobs were seen to do on macOS 26.5 (upstream_comparison A5)."""
+        self._spawn_at = None
+
     def start(self) -> None:
         if not self.pid:
             self._spawn()

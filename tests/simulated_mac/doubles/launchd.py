@@ -23,6 +23,7 @@ from typing import Any
 
 from . import shared
 from .jobs import UNDERSTOOD_KEYS, Job, Settings
+from .xattr import attributes
 
 OVERRIDES = Path("/private/var/db/com.apple.xpc.launchd/disabled.plist")
 DAEMONS = (Path("/System/Library/LaunchDaemons"), Path("/Library/LaunchDaemons"))
@@ -68,6 +69,8 @@ def read_definition(path: Path) -> dict[str, Any]:
     if about.st_uid != 0 or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         text = "Path had bad ownership/permissions"
         raise Refused(122, f"{path}: {text}\nBootstrap failed: 122: {text}")
+    if "com.apple.quarantine" in attributes(str(path)):  # [I]: the text; the status is macos_commands §2.1
+        raise Refused(155, f"{path}: Service is quarantined\nBootstrap failed: 155: Service is quarantined")
     try:
         definition = plistlib.loads(data)
         if not isinstance(definition, dict) or not isinstance(definition.get("Label"), str):
@@ -107,6 +110,8 @@ class Launchd:
         if label in self.jobs:  # also while the former instance is still going away
             raise Refused(5, RICHER)
         self.jobs[label] = Job(label, path, definition, self.settings)
+        if shared.use_up("spawn-lost"):
+            self.jobs[label].forget_to_start()
 
     def bootout(self, label: str) -> Reply:
         job = self.jobs.get(label)

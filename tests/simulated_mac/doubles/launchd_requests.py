@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .jobs import DEFAULT_PATH, MINIMUM_RUNTIME, Job
 from .launchd import RICHER, Launchd, Refused, Reply, read_definition, read_overrides, write_override
-from .shared import EX_USAGE, Unmodelled
+from .shared import EX_USAGE, Unmodelled, use_up
 
 NOT_LOADED = 113
 WRONG_DOMAIN = 125
@@ -89,6 +89,8 @@ def _print_disabled(launchd: Launchd, words: list[str]) -> Reply:
         raise Unmodelled(f"domain {' '.join(words)}")
     overrides = sorted(read_overrides().items())
     if launchd.version >= 26:
+        if not overrides:
+            return 0, "\n\tdisabled services = (no disabled services)\n"
         lines = [f'\t\t"{label}" => {"disabled" if off else "enabled"}' for label, off in overrides]
         return 0, "\n".join(["", "\tdisabled services = {", *lines, "\t}"])
     lines = [f'\t"{label}" => {"true" if off else "false"}' for label, off in overrides]
@@ -105,6 +107,8 @@ def _kickstart(launchd: Launchd, words: list[str]) -> Reply:
         return NOT_LOADED, f'Could not find service "{label}" in domain for system'
     if job.leaving:
         return 37, f'Could not kickstart service "{label}": 37: Operation already in progress'
+    if use_up("kickstart-5"):
+        return 5, f'Could not kickstart service "{label}": 5: Input/output error'
     letters = "".join(flags)
     job.restart() if "k" in letters else job.start()
     return 0, f"service spawned with pid: {job.pid}" if "p" in letters else ""

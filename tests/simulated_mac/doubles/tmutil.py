@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from . import shared
+from .xattr import attributes
+
+STICKY = "com.apple.metadata:com_apple_backup_excludeItem"
 
 
 def main(arguments: list[str]) -> int:
@@ -14,9 +18,8 @@ def main(arguments: list[str]) -> int:
     if verb not in ("isexcluded", "addexclusion", "removeexclusion") or not paths or paths[0].startswith("-"):
         raise shared.Unmodelled("verb")
     if verb == "isexcluded":
-        excluded = shared.world()["time_machine_exclusions"]
         for path in paths:
-            print(f"{'[Excluded]' if path in excluded else '[Included]'}    {path}")
+            print(f"{'[Excluded]' if _is_excluded(path) else '[Included]'}    {path}")
         return 0
     if not shared.full_disk_access():
         shared.log("calls.jsonl", {"argv": ["tmutil", *arguments], "uid": os.getuid(), "status": -9})
@@ -26,3 +29,10 @@ def main(arguments: list[str]) -> int:
         changed = excluded | set(paths) if verb == "addexclusion" else excluded - set(paths)
         world["time_machine_exclusions"] = sorted(changed)
     return 0
+
+
+def _is_excluded(path: str) -> bool:
+    """By a path of the list, or by the attribute that goes with the file, of it or of a directory above."""
+    if path in shared.world()["time_machine_exclusions"]:
+        return True
+    return any(STICKY in attributes(str(each)) for each in (Path(path), *Path(path).parents) if each.exists())

@@ -11,7 +11,7 @@
 | `acceleration` | `kvm` or `tcg`: what this machine really can do, tried out by booting |
 """
 
-from .errors import GuestError
+from ..errors import GuestError
 from .image import ensure, requirements
 
 __all__ = ["GuestError", "ensure", "requirements"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guest's images: built once for a recipe, kept in the user's cache, complete or not there at all.
 
-A recipe is this folder's sources and the versions of the host's packages that the image is made of. `current` beside
-the images is a link to the one that was asked for last.
+A recipe is this folder's sources and the versions of the packages that the image is made of. `current` beside the images is
+a link to the one that was asked for last without saying of which release.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .. import releases
+from ..errors import GuestError, run
+from ..releases import Release
 from . import acceleration, archive, kernel, system
-from .errors import GuestError, run
 
 _HERE = Path(__file__).parent
 _UNFINISHED = ".building-"
@@ -44,33 +46,37 @@ def requirements() -> list[str]:
     return said
 
 
-def ensure(report: Callable[[str], None] = print) -> Path:
+def ensure(report: Callable[[str], None] = print, release: Release | None = None) -> Path:
     """The folder with the guest's images (see this package), built first when it is not there yet.
 
-    `report` gets a line for each step that takes longer. GuestError says what is missing and how to get it.
+    Of the newest release that can be had, unless one is given. `report` gets a line for each step that takes longer.
+    GuestError says what is missing and how to get it.
     """
     missing = requirements()
     if missing:
         raise GuestError(" ".join(missing))
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True)
-    image = folder / recipe()
+    of = release or releases.release("", report)
+    image = folder / recipe(of)
     with _alone(folder, report):
         if not image.is_dir():
-            _build(image, report)
+            _build(image, of, report)
         _write(image / "acceleration", acceleration.decide(image, folder / "verdict", report) + "\n")
-        _point(folder / "current", image.name)
+        if release is None:
+            _point(folder / "current", image.name)
         os.utime(image)
         _forget_unused(folder)
     return image
 
 
-def recipe() -> str:
-    """The name of the image that this machine's packages and these sources make."""
+def recipe(release: Release) -> str:
+    """The name of the image that a release's packages and these sources make."""
     sum_ = hashlib.sha256()
     for path in sorted(_HERE.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             sum_.update(f"{path.relative_to(_HERE)}\0".encode() + path.read_bytes() + b"\0")
+    sum_.update(release.name.encode())
     query = ["dpkg-query", "--showformat", "${Package} ${Version} ${Architecture}\n", "--show", "libc6"]
     sum_.update(run([*query, *system.PACKAGES], remedy="Install what is missing with apt-get.").encode())
     return sum_.hexdigest()[:16]
@@ -90,7 +96,7 @@ def _alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def _build(image: Path, report: Callable[[str], None]) -> None:
+def _build(image: Path, release: Release, report: Callable[[str], None]) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=image.parent))
     try:
         result = scratch / "result"
@@ -99,8 +105,8 @@ def _build(image: Path, report: Callable[[str], None]) -> None:
         report(f"unpacking Linux {unpacked.version}")
         (result / "kernel").write_bytes(unpacked.image())
         (result / "initrd").write_bytes(_initrd(unpacked))
-        report("putting this machine's Nix, sshd and busybox into a system image")
-        system.build(scratch / "tree", result / "system.img")
+        report(f"putting Nix {release.nix}, sshd and busybox into a system image")
+        system.build(scratch / "tree", result / "system.img", release, image.parent / "ssh_host_ed25519_key")
         shutil.copy(scratch / "tree/etc/ssh/ssh_host_ed25519_key.pub", result)
         for path in result.iterdir():
             path.chmod(0o644)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import GuestError, run
+from ..errors import GuestError, run
 
 META_PACKAGE = "linux-image-amd64"
 
@@ -36,7 +36,11 @@ class Kernel:
 
     def image(self) -> bytes:
         """The kernel as an ELF file if it is packed with xz, as Debian's are; otherwise as it is, to unpack itself."""
-        packed = (self.folder / "boot" / f"vmlinuz-{self.version}").read_bytes()
+        places = (
+            self.folder / "boot" / f"vmlinuz-{self.version}",
+            self.folder / "lib/modules" / self.version / "vmlinuz",
+        )
+        packed = next(place for place in places if place.exists()).read_bytes()
         start = packed.find(_XZ)
         if start < 0:
             return packed
@@ -83,37 +87,48 @@ def _with_dependencies(name: str, depends: dict[str, tuple[str, list[str]]]) -> 
 
 
 def fetch(cache: Path, scratch: Path, report: Callable[[str], None]) -> Kernel:
-    """Unpack the newest kernel package of this machine's package lists; it is kept in `cache` for the next time."""
-    depends = run(["apt-cache", "depends", META_PACKAGE], remedy=_REFRESH)
-    found = re.search(r"Depends: (linux-image-\S+)", depends)
-    if found is None:
-        raise GuestError(f"wanted the kernel that {META_PACKAGE} stands for; the package lists know none. {_REFRESH}")
-    package = found[1]
-    kept = sorted(cache.glob(f"{package}_*.deb"))
-    if not kept:
-        kept = [_download(package, cache, scratch, report)]
-    report(f"unpacking {kept[-1].name}")
+    """Unpack the newest kernel of this machine's package lists; its packages are kept in `cache` for the next time."""
+    packages = packages_of_kernel()
+    for package in packages:
+        if not list(cache.glob(f"{package}_*.deb")):
+            _download(packages, cache, scratch, report)
+            break
     folder = scratch / "kernel"
-    run(["dpkg-deb", "-x", kept[-1], folder], remedy=f"Delete {kept[-1]} if it is damaged, and try again.")
+    kept = [max(cache.glob(f"{package}_*.deb")) for package in packages]
+    for file in kept:
+        report(f"unpacking {file.name}")
+        run(["dpkg-deb", "-x", file, folder], remedy=f"Delete {file} if it is damaged, and try again.")
     library = folder / "lib" if (folder / "lib").is_dir() else folder / "usr" / "lib"
     if library.parent != folder:
         (folder / "lib").symlink_to("usr/lib")
     versions = [each.name for each in (library / "modules").iterdir()]
     if len(versions) != 1:
-        raise GuestError(f"wanted one kernel in {kept[-1]}, saw {versions or 'none'}. Delete the file and try again.")
+        names = ", ".join(map(str, kept))
+        raise GuestError(f"wanted one kernel in {names}, saw {versions or 'none'}. Delete them and try again.")
     return Kernel(versions[0], folder)
 
 
-def _download(package: str, cache: Path, scratch: Path, report: Callable[[str], None]) -> Path:
-    report(f"fetching {package} (about 70 MB)")
+def packages_of_kernel() -> list[str]:
+    """The packages that a kernel comes in: one, and in newer releases one more for itself and one for its modules."""
+    depends = run(["apt-cache", "depends", META_PACKAGE], remedy=_REFRESH)
+    found = re.search(r"Depends: (linux-image-\S+)", depends)
+    if found is None:
+        raise GuestError(f"wanted the kernel that {META_PACKAGE} stands for; the package lists know none. {_REFRESH}")
+    more = run(["apt-cache", "depends", found[1]], remedy=_REFRESH)
+    return [found[1], *re.findall(r"^  Depends: (linux-(?:binary|modules)-\S+)", more, re.MULTILINE)]
+
+
+def _download(packages: list[str], cache: Path, scratch: Path, report: Callable[[str], None]) -> None:
+    report(f"fetching {', '.join(packages)} (about 100 MB)")
     folder = scratch / "download"
     folder.mkdir()
     # The user that apt drops its rights to may not enter a private cache; it fetches just as well as ourselves.
     alone = ["-o", f"APT::Sandbox::User={'root' if os.geteuid() == 0 else ''}"]
-    run(["apt-get", *alone, "download", "-qq", package], cwd=folder, remedy=_REFRESH)
+    run(["apt-get", *alone, "download", "-qq", *packages], cwd=folder, remedy=_REFRESH)
     found = list(folder.glob("*.deb"))
-    if len(found) != 1:
-        raise GuestError(f"wanted one file from `apt-get download {package}`, saw {len(found)}. {_REFRESH}")
-    for former in cache.glob("linux-image-*.deb"):
+    if len(found) != len(packages):
+        raise GuestError(f"wanted a file each from `apt-get download`, saw {len(found)} of {len(packages)}. {_REFRESH}")
+    for former in cache.glob("linux-*.deb"):
         former.unlink()
-    return Path(shutil.move(found[0], cache / found[0].name))
+    for file in found:
+        shutil.move(file, cache / file.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guest's system image: this machine's own Nix, sshd and busybox with their libraries, laid out as NixOS is.
+"""The guest's system image: a Debian release's Nix and sshd with their libraries, and busybox, laid out as NixOS is.
 
 Commands are where they are on NixOS, in /run/current-system/sw/bin, and /bin holds nothing but `sh`: what only works
 because a Debian path is there would not work in the real guest either.
@@ -8,11 +8,11 @@ because a Debian path is there would not work in the real guest either.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
-from .errors import GuestError, run
+from ..errors import run
+from ..releases import Release
 
 SOURCES = Path(__file__).parent / "system"
 
@@ -43,54 +43,54 @@ _EMPTY_DIRECTORIES = [
     "var/log",
     "etc/ssl/certs",
 ]
-_SSHD_HELPERS = ("/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth")  # from OpenSSH 9.8 on
+_SSHD_HELPERS = ("usr/lib/openssh/sshd-session", "usr/lib/openssh/sshd-auth")  # from OpenSSH 9.8 on
 _BY_NAME = ("libnss_dns.so.2", "libnss_files.so.2", "libgcc_s.so.1")  # libraries that are loaded without being linked
 
 
-def build(tree: Path, image: Path) -> None:
+def build(tree: Path, image: Path, release: Release, host_key: Path) -> None:
     """Lay the system out under `tree` and make a read-only ext4 image of it."""
     for each in _EMPTY_DIRECTORIES:
         (tree / each).mkdir(parents=True, exist_ok=True)
-    _programs(tree)
+    _programs(tree, release)
     _settings(tree)
     _accounts(tree)
-    _host_key(tree)
+    _host_key(tree, host_key)
     _ext4(tree, image)
 
 
-def _programs(tree: Path) -> None:
+def _programs(tree: Path, release: Release) -> None:
     commands = tree / "system" / "sw" / "bin"
     commands.mkdir(parents=True)
     shutil.copy("/usr/bin/busybox", commands / "busybox")
     for applet in run(["/usr/bin/busybox", "--list"], remedy=_INSTALL).split():
         if applet not in ("busybox", "sh"):
             (commands / applet).symlink_to("busybox")
-    for name in ("nix", "sshd", "ssh-keygen"):
-        source = shutil.which(name, path="/usr/bin:/usr/sbin")
-        if source is None:
-            raise GuestError(f"wanted {name} for the guest, it is not installed here. {_INSTALL}")
-        (commands / name).unlink(missing_ok=True)
-        _with_libraries(source, tree, commands / name)
+    for program in ("usr/bin/nix", "usr/sbin/sshd", "usr/bin/ssh-keygen"):
+        _with_libraries(release, program, tree, commands / Path(program).name)
     for name in _NIX_NAMES:
         (commands / name).symlink_to("nix")
     for helper in _SSHD_HELPERS:
-        if Path(helper).exists():
-            _with_libraries(helper, tree, tree / helper[1:])
+        if (release.root / helper).exists():
+            _with_libraries(release, helper, tree, tree / helper)
+    loader = tree / "lib64" / release.loader.name  # where every program asks for it
+    loader.parent.mkdir(exist_ok=True)
+    shutil.copy(release.loader, loader)
     (tree / "bin").mkdir()
-    _with_libraries("/usr/bin/dash", tree, tree / "bin" / "sh")
+    _with_libraries(release, "usr/bin/dash", tree, tree / "bin" / "sh")
     (commands / "sh").symlink_to("/bin/sh")
     (commands / "shutdown").unlink(missing_ok=True)
     _source("shutdown", commands / "shutdown", 0o755)
 
 
-def _with_libraries(program: str, tree: Path, target: Path) -> None:
+def _with_libraries(release: Release, program: str, tree: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(program, target)
-    libraries = re.findall(r"(/\S+\.so\S*)", run(["ldd", program], remedy=_INSTALL))
-    folders = {Path(library).parent for library in libraries}
-    named = [str(folder / name) for folder in folders for name in _BY_NAME if (folder / name).exists()]
+    target.unlink(missing_ok=True)
+    shutil.copy(release.root / program, target)
+    libraries = release.libraries(program)
+    folders = {library.parent for library in libraries}
+    named = [folder / name for folder in folders for name in _BY_NAME if (folder / name).exists()]
     for library in [*libraries, *named]:
-        copy = tree / library[1:]
+        copy = tree / library.relative_to(release.root)
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library, copy)
@@ -126,9 +126,16 @@ def _accounts(tree: Path) -> None:
     shadow.chmod(0o600)
 
 
-def _host_key(tree: Path) -> None:
-    key = tree / "etc" / "ssh" / "ssh_host_ed25519_key"
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "root@builder", "-f", key], remedy=_INSTALL)
+def _host_key(tree: Path, host_key: Path) -> None:
+    """All images' key, made with the first: which of them a Mac has is no part of its desired state."""
+    public = host_key.with_name(f"{host_key.name}.pub")
+    if not public.exists():
+        made = tree.parent / host_key.name
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "root@builder", "-f", made], remedy=_INSTALL)
+        made.replace(host_key)
+        made.with_name(public.name).replace(public)
+    for name in (host_key.name, f"{host_key.name}.pub"):
+        shutil.copy(host_key.with_name(name), tree / "etc" / "ssh" / name)
 
 
 def _ext4(tree: Path, image: Path) -> None:

@@ -16,7 +16,7 @@ while getopts Ddb:i:o: option; do
   esac
 done
 shift $((OPTIND - 1))
-[ $# -eq 0 ] || input=$1
+[ $# -eq 0 ] || usage 64 "base64: invalid argument $1"
 [ -z "$output" ] || exec >"$output"
 if [ -n "$decode" ]; then exec "$hidden/bin/base64" -d -- "$input"; fi
 "$hidden/bin/base64" -w "$columns" -- "$input" || exit

@@ -15,4 +15,10 @@ while [ "$number" -gt 0 ]; do
     *) set -- "$@" "$word" ;;
   esac
 done
+case " $* " in
+  *' -n '*)
+    for target in "$@"; do :; done
+    [ $# -eq 3 ] && [ "$1" = -n ] && [ ! -d "$target" ] || refuse "-n is modelled for one file to one file" "$@"
+    [ ! -e "$target" ] || exit 1 ;;
+esac
 exec "$hidden/bin/cp" "$@"

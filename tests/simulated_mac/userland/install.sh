@@ -15,4 +15,8 @@ while [ "$number" -gt 0 ]; do
     *) set -- "$@" "$word" ;;
   esac
 done
-exec "$hidden/bin/install" "$@"
+errors=$(LC_ALL=C "$hidden/bin/install" "$@" 2>&1) && { [ -z "$errors" ] || printf '%s\n' "$errors"; exit 0; }
+status=$?
+printf '%s\n' "$errors" >&2
+case $errors in *'cannot stat '*'No such file'*) status=71 ;; esac
+exit "$status"

@@ -1,10 +1,21 @@
 #!/.simulated-mac/debian/usr/bin/dash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=dash source=strict.sh
-# ls: -G colours, -T shows the whole time, -O and -e and -@ show what files here do not have
+# ls: -G colours, -T shows the whole time, -e and -@ show what files here do not have; -O shows
+# flags, alone with -ldn and of one file
 name='ls'
 . /.simulated-mac/userland/strict.sh
 strict ABCFGHLOPRSTabcdefghiklmnopqrstux1@ D "$@"
+if [ "$#" -eq 2 ] && [ "$1" = -ldnO ]; then
+  flags=-
+  case $("$hidden/bin/lsattr" -d -- "$2" 2>/dev/null) in *i*' '*) flags=uchg ;; esac
+  shown=$("$hidden/bin/ls" -ldn -- "$2") || exit
+  # shellcheck disable=SC2086
+  set -- $shown
+  mode=$1 links=$2 uid=$3 gid=$4; shift 4
+  printf '%s %s %s %s %s %s\n' "$mode" "$links" "$uid" "$gid" "$flags" "$*"
+  exit
+fi
 whole_time='' number=$#
 while [ "$number" -gt 0 ]; do
   word=$1
@@ -26,4 +37,6 @@ while [ "$number" -gt 0 ]; do
   esac
 done
 if [ -n "$whole_time" ]; then set -- --time-style='+%b %e %H:%M:%S %Y' "$@"; fi
-exec "$hidden/bin/ls" "$@"
+status=0
+POSIXLY_CORRECT=1 "$hidden/bin/ls" "$@" || status=1 # blocks of 512 bytes
+exit "$status"

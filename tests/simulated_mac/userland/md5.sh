@@ -7,4 +7,7 @@ name='md5'
 strict qr '' "$@"
 [ "${1-}" = -q ] || refuse "only -q is modelled" "$@"
 shift
-exec "$hidden/bin/md5sum" "$@" | "$hidden/bin/cut" -c 1-32
+status=0
+sums=$("$hidden/bin/md5sum" "$@") || status=1
+[ -z "$sums" ] || printf '%s\n' "$sums" | "$hidden/bin/cut" -c 1-32
+exit "$status"

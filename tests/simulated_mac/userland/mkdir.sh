@@ -5,4 +5,5 @@
 name='mkdir'
 . /.simulated-mac/userland/strict.sh
 strict pv m "$@"
+operands "$@" || usage 64 'usage: mkdir [-pv] [-m mode] directory_name ...'
 plain_errors "$@"

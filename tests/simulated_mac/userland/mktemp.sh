@@ -4,11 +4,12 @@
 # mktemp: -t takes a prefix, and a template ends in X (macos_commands §6)
 name='mktemp'
 . /.simulated-mac/userland/strict.sh
-strict dqu t "$@"
-flags='' prefix=''
-while getopts dqut: option; do
+strict dqu tp "$@"
+flags='' prefix='' folder=''
+while getopts dqut:p: option; do
   case $option in
     t) prefix=$OPTARG ;;
+    p) folder=$OPTARG ;;
     d | q | u) flags=$flags$option ;;
     *) refuse "-$option" "$@" ;;
   esac
@@ -17,7 +18,8 @@ shift $((OPTIND - 1))
 for template in "$@"; do
   case $template in *X) ;; *) refuse "$template does not end in X" "$@" ;; esac
 done
-if [ -n "$prefix" ] || [ $# -eq 0 ]; then set -- "${TMPDIR:-/tmp}/${prefix:-tmp}.XXXXXXXXXX"; fi
+if [ -n "$folder" ] && [ $# -gt 0 ]; then refuse "-p beside a template is not modelled" "$@"; fi
+if [ -n "$prefix" ] || [ $# -eq 0 ]; then set -- "${folder:-${TMPDIR:-/tmp}}/${prefix:-tmp}.XXXXXXXXXX"; fi
 status=0
 for template in "$@"; do
   "$hidden/bin/mktemp" ${flags:+"-$flags"} -- "$template" || status=1

@@ -17,7 +17,15 @@ while [ "$number" -gt 0 ]; do
       set -- "$@" "-i$suffix" ;;
     -*i) refuse "$word: give -i its own word and argument" "$word" "$@" ;;
     *\\[+?\|tswb]*) refuse "$word is in GNU's dialect" "$word" "$@" ;;
+    '{'*[dDgGhHlnNpPqx=]'}')
+      letter=${word%'}'}
+      usage 1 "sed: 1: \"$word\": extra characters at the end of ${letter#"${letter%?}"} command" ;;
     *) set -- "$@" "$word" ;;
   esac
 done
-exec "$hidden/bin/sed" "$@"
+# --posix: text after a, i and c on a line of its own; N on the last line drops it
+"$hidden/bin/sed" --posix "$@" || {
+  status=$?
+  [ "$status" -ne 2 ] || status=1
+  exit "$status"
+}

@@ -21,7 +21,7 @@ while [ -n "$left" ]; do
   case $left in
     %Lp*) translated=$translated%a left=${left#%Lp} ;;
     %OLp*) translated=$translated%a left=${left#%OLp} ;;
-    %Mp%Lp*) translated=$translated%a left=${left#%Mp%Lp} ;;
+    %Mp%Lp*) translated=$translated%04a left=${left#%Mp%Lp} ;;
     %Sp*) translated=$translated%A left=${left#%Sp} ;;
     %Su*) translated=$translated%U left=${left#%Su} ;;
     %Sg*) translated=$translated%G left=${left#%Sg} ;;
@@ -47,6 +47,6 @@ case $format in
   *%HT*)
     # GNU writes "regular file" and "directory" where BSD has them with capitals.
     "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" |
-      "$hidden/bin/sed" 's/regular empty file/Regular File/; s/regular file/Regular File/; s/directory/Directory/; s/symbolic link/Symbolic Link/' ;;
+      "$hidden/bin/sed" 's/regular empty file/Regular File/; s/regular file/Regular File/; s/directory/Directory/; s/symbolic link/Symbolic Link/; s/character special file/Character Device/; s/block special file/Block Device/; s/fifo/Fifo File/; s/socket/Socket/' ;;
   *) exec "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" ;;
 esac

@@ -24,6 +24,26 @@ plain_errors() {
   exit "$status"
 }
 
+# usage STATUS TEXT: end as a Mac's tool does where it is called in a wrong way
+usage() {
+  printf '%s\n' "$2" >&2
+  exit "$1"
+}
+
+# operands ARGUMENT...: whether there are any; -m takes a value
+operands() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --) [ $# -gt 1 ]; return ;;
+      -m) shift ;;
+      -?*) ;;
+      *) return 0 ;;
+    esac
+    [ $# -eq 0 ] || shift
+  done
+  return 1
+}
+
 # strict PLAIN VALUED ARGUMENT...: refuse options that are not among the letters; VALUED ones take a value.
 # BSD's getopt ends at the first operand, GNU's does not: an option after an operand is refused as well.
 strict() {

@@ -5,7 +5,9 @@
 name='wc'
 . /.simulated-mac/userland/strict.sh
 strict clmw '' "$@"
-"$hidden/bin/wc" "$@" | while read -r line; do
+status=0
+counted=$("$hidden/bin/wc" "$@") || status=1
+[ -z "$counted" ] || printf '%s\n' "$counted" | while read -r line; do
   # shellcheck disable=SC2086 # the words are wanted
   set -- $line
   while [ $# -gt 0 ]; do
@@ -16,3 +18,4 @@ strict clmw '' "$@"
   [ $# -eq 0 ] || printf ' %s' "$*"
   echo
 done
+exit "$status"

@@ -13,7 +13,9 @@ let
   said = lib.genAttrs words (word: config.${word}) // {
     inherit (config.nixpkgs) hostPlatform;
     inherit (config.system) name stateVersion;
-    inherit (config.virtualisation) sharedDirectories;
+    # Of the VM's options these reach the guest's file systems and certificates in nixpkgs' qemu-vm.nix.
+    inherit (config.virtualisation) sharedDirectories useHostCerts useNixStoreImage writableStore writableStoreUseTmpfs;
+    hasDisk = config.virtualisation.diskImage != null;
     inherit (config.virtualisation.darwin-builder) min-free max-free;
   };
   stock = lib.genAttrs words (_: { }) // {
@@ -21,6 +23,11 @@ let
     name = "nixos";
     stateVersion = "24.05";
     sharedDirectories = { };
+    useHostCerts = true;
+    useNixStoreImage = true;
+    writableStore = true;
+    writableStoreUseTmpfs = false;
+    hasDisk = true;
     min-free = 1073741824;
     max-free = 3221225472;
   };

@@ -58,7 +58,7 @@ in
     min-free = number (1024 * 1024 * 1024);
     max-free = number (3 * 1024 * 1024 * 1024);
     workingDirectory = lib.mkOption { type = lib.types.str; default = "."; };
-    hostPort = lib.mkOption { type = lib.types.port; default = 31022; };
+    hostPort = number 31022;
   };
 
   config = {

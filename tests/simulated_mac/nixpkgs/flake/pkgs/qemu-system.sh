@@ -27,12 +27,13 @@ while [ "$left" -gt 0 ]; do
   case $word in
     -machine)
       case $value in
-        virt,*accel=hvf:tcg* | type=q35,*accel=hvf:tcg*) ;;
+        virt,*accel=hvf:tcg* | virt-*,*accel=hvf:tcg* | type=q35,*accel=hvf:tcg*) ;;
         *)
           echo "qemu: a simulated Mac has no machine '$value'" >&2
           exit 64
           ;;
       esac
+      machine=$value
       set -- "$@" -machine "q35,accel=$acceleration"
       ;;
     -kernel | -initrd)
@@ -57,10 +58,24 @@ while [ "$left" -gt 0 ]; do
       esac
       ;;
     -usb) ;;
+    -smp)
+      processors=${value%%,*}
+      set -- "$@" "$word"
+      ;;
     -nographic) set -- "$@" -nodefaults -no-user-config -display none -serial mon:stdio ;;
     *) set -- "$@" "$word" ;;
   esac
 done
+
+# QEMU's hw/arm/virt.c: an interrupt controller of version 2 serves 8 processors.
+case ${machine-} in
+  *gic-version=2*)
+    [ "${processors:-1}" -le 8 ] || {
+      echo "qemu-system-aarch64: Number of SMP CPUs requested ($processors) exceeds max CPUs supported by machine 'mach-virt' (8)" >&2
+      exit 1
+    }
+    ;;
+esac
 
 LD_LIBRARY_PATH=$debian/lib/x86_64-linux-gnu
 QEMU_MODULE_DIR=$debian/lib/x86_64-linux-gnu/qemu

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes wrong while the guest is made, and how its helper programs are run so that one learns what it was."""
+"""What goes wrong while the guest, or another release's Nix, is made, and how helper programs are run so that one learns why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
 class GuestError(RuntimeError):
-    """The guest cannot be made or started here. The message says what to do."""
+    """What simulated Macs are made of cannot be made here. The message says what to do."""
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None, remedy: str) -> str:
