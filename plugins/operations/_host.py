@@ -158,14 +158,15 @@ def _failed(state: State, host: Host) -> bool:
 def make(state: State, host: Host, session: Session, change: Change, quiet: bool = False) -> bool:
     """Make one change and ask again. False is pyinfra's word for a failure of this host; `quiet`: the caller says which."""
     began = time.monotonic()
-    host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")
-    _show_diffs(host, change)
-    still = gevent.spawn(_still_at_it, host, change.summary)
-    try:
-        with confined(host, session, quiet):
-            _carry(host, session, session.apply(change), change.limit)
-    finally:
-        still.kill()
+    with confined(host, session, quiet):
+        script = session.apply(change)  # from here on it counts as under way, for whoever stops the run
+        host.log(f"{change.summary}{' (this can take a while)' if change.slow else ''}")
+        _show_diffs(host, change)
+        still = gevent.spawn(_still_at_it, host, change.summary)
+        try:
+            _carry(host, session, script, change.limit)
+        finally:
+            still.kill()
     if session.failure is None and time.monotonic() - began > STILL_AT_IT:
         host.log(f"{change.summary}: done in {time.monotonic() - began:.0f} s")
     return session.failure is None
