@@ -287,9 +287,10 @@ def test_a_run_that_is_stopped_says_what_was_made_and_what_is_left(converged: Si
     output.append(run.stdout.read())
     stopped = read_run(run.wait(30), "".join(output))
     assert (stopped.outcome, stopped.code) == ("failed", 1), stopped.output
-    made, under_way, left, _again = stopped.changes
-    assert made == f"interrupted: made: load launchd daemon {LABEL}"
-    assert under_way == f"under way, and finished by the Mac or not: {WAIT}"
-    assert "register ssh-ng://builder@builderfleet" in left
+    made, *rest = stopped.changes
+    said = "\n".join(rest)
+    assert made == f"interrupted: made: load launchd daemon {LABEL}", stopped.output
+    # Whether the wait had begun on the Mac when the run was stopped is a race; that it is named is none.
+    assert WAIT in said and "left: " in said and "register ssh-ng://builder@builderfleet" in said, stopped.output
     done = pyinfra.run(converged)
     assert (done.outcome, done.code) == ("changed", 0), done.output
