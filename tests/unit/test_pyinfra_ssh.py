@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,13 @@ def test_no_host_key_is_written_down(fleet: Fleet) -> None:
 
 
 def test_a_run_that_is_interrupted_while_it_connects_says_so(sshd: Sshd, tmp_path: Path) -> None:
-    with listener(is_silent) as port:
+    connected = threading.Event()
+
+    def keeps(connection: socket.socket) -> None:
+        is_silent(connection)
+        connected.set()
+
+    with listener(keeps) as port:
         given = {"ansible_host": "127.0.0.1", "ansible_port": port}
         (tmp_path / "hosts.json").write_text(json.dumps({"macs": {"hosts": {"anna": given}}}))
         run = subprocess.Popen(
@@ -162,10 +169,7 @@ def test_a_run_that_is_interrupted_while_it_connects_says_so(sshd: Sshd, tmp_pat
             text=True, env={**environment(tmp_path / "hosts.json"), "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
         assert run.stdout is not None
-        for line in run.stdout:
-            if "Connecting to hosts" in line:
-                break
-        time.sleep(1)
+        assert connected.wait(30), "it does not connect"
         run.send_signal(signal.SIGINT)
         rest = run.stdout.read()
         assert run.wait(30) == 1, rest
