@@ -40,6 +40,7 @@ APFS_UTIL = "/System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util"
 FSTAB_MARK = "# nix-installer created volume labelled"
 FSTAB_OPTIONS = "rw,noatime,noauto,nobrowse,nosuid,owners # Added by the Determinate Nix Installer"
 GROUP, GROUP_ID, USERS = "nixbld", 350, 32
+EC2_SINCE = (2, 36)  # the first release after those whose planner was seen without it
 
 PROFILES = ("/etc/bashrc", "/etc/profile.d/nix.sh", "/etc/bash.bashrc", "/etc/zshrc", "/etc/zsh/zshrc")
 PROFILE_BLOCK = """
@@ -296,7 +297,7 @@ def write_nix_conf(settings: dict[str, Any]) -> None:
     ]
     replace(directory / "nix.conf", "\n".join(lines) + "\n")
     custom = directory / "nix.custom.conf"
-    extra = [line for text in settings["extra_conf"] for line in text.splitlines()]
+    extra = [line for given in settings["extra_conf"] for line in given["String"].splitlines()]
     if settings["ssl_cert_file"]:
         extra.append(f"ssl-cert-file = {settings['ssl_cert_file']}")
     if not custom.exists():
@@ -319,7 +320,7 @@ def prepend(path: Path, block: str) -> None:
 # The other actions
 
 
-def create_users_and_groups(settings: dict[str, Any]) -> None:
+def create_users_and_group(settings: dict[str, Any]) -> None:
     users, groups = world()["users"], world()["groups"]
     if GROUP not in groups:
         run("/usr/sbin/dseditgroup", "-o", "create", "-r", "Nix build group for nix-daemon", "-i", str(GROUP_ID), GROUP)
@@ -383,7 +384,7 @@ def create_nix_hook_service(settings: dict[str, Any]) -> None:
     install_job(HOOK, plistlib.dumps(job, sort_keys=False))
 
 
-def configure_upstream_init_service(settings: dict[str, Any]) -> None:
+def create_upstream_init_service(settings: dict[str, Any]) -> None:
     definition = (DEFAULT_PROFILE / f"Library/LaunchDaemons/{DAEMON}.plist").read_bytes()
     install_job(DAEMON, definition)
     bootstrap(DAEMON)
@@ -397,12 +398,12 @@ def remove_directory(settings: dict[str, Any]) -> None:
 ACTIONS = (
     create_nix_volume,
     provision_nix,
-    create_users_and_groups,
+    create_users_and_group,
     set_tmutil_exclusions,
     configure_nix,
     configure_remote_building,
     create_nix_hook_service,
-    configure_upstream_init_service,
+    create_upstream_init_service,
     remove_directory,
 )
 
@@ -478,7 +479,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
     return {
         "modify_profile": "--no-modify-profile" not in given,
         "enable_flakes": "--enable-flakes" in given,
-        "extra_conf": [value for name, value in options if name == "--extra-conf"],
+        "extra_conf": [{"String": value} for name, value in options if name == "--extra-conf"],
         "ssl_cert_file": values.get("--ssl-cert-file"),
         "add_channel": False,
         "force": False,
@@ -519,14 +520,17 @@ def met_receipt(settings: dict[str, Any]) -> int:
 
 def write_receipt(states: dict[str, str], settings: dict[str, Any]) -> None:
     actions = [{"action": {"action_name": name}, "state": state} for name, state in states.items()]
-    planner = {
+    # As the command line had it: which disk it is was found out later.
+    planner: dict[str, Any] = {
         "planner": "macos",
         "settings": settings,
         "encrypt": False,
-        "volume_label": VOLUME,
-        "root_disk": DISK,
         "case_sensitive": False,
+        "volume_label": VOLUME,
+        "root_disk": None,
     }
+    if tuple(int(part) for part in VERSION.split(".")[:2]) >= EC2_SINCE:
+        planner["use_ec2_instance_store"] = False
     try:
         replace(RECEIPT, json.dumps({"version": VERSION, "actions": actions, "planner": planner}, indent=2) + "\n")
     except OSError as error:
