@@ -81,8 +81,10 @@ def test_everything_goes_when_it_is_said_in_so_many_words(lab: Lab, door: FrontE
     assert (gone.outcome, gone.code) == ("changed", 0), gone.output
     alike("nothing", end(gone, mac))
     mac.reboot()  # the empty /nix goes with the boot
-    # What the installer's own uninstaller leaves: the directories that it made for shells that a Mac does not have.
-    assert differences(before, mac.snapshot()) == ["/private/etc/profile.d", "/private/etc/zsh"]
+    # What the installer's own uninstaller leaves: an empty fstab, and the directories that it made for shells that a Mac
+    # does not have.
+    assert differences(before, mac.snapshot()) == ["/private/etc/fstab", "/private/etc/profile.d", "/private/etc/zsh"]
+    assert mac.read("/etc/fstab") == b""
     assert door.run(mac, **NOTHING).outcome == "converged"
     mac.stop()
 

@@ -78,6 +78,8 @@ DAMAGED: World = {RECEIPT: file("{")}
 CASES = [
     Case("fresh", WANTED, expected=(INSTALL,)),
     Case("an empty nix directory", WANTED, {NIX: directory()}, (INSTALL,)),
+    Case("what an uninstaller leaves", WANTED, {NIX: directory(), FSTAB: file("")}, (INSTALL,)),
+    Case("what an uninstaller leaves, not wanted", UNWANTED, {NIX: directory(), FSTAB: file("")}),
     Case("no Full Disk Access", WANTED, NO_ACCESS, (Person("Full Disk Access", "Remote Login.*PPPC"),)),
     Case("whether there is Full Disk Access cannot be told", WANTED, PERHAPS_ACCESS, (INSTALL,)),
     Case("converged", WANTED, INSTALLED),
