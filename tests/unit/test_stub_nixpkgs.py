@@ -203,7 +203,7 @@ def test_modules_may_be_written_in_every_usual_way(evaluator: Evaluator, module:
             "The option `virtualisation.memorySize' has conflicting definition values",
         ),
         ('{ virtualisation.cores = "4"; }', "A definition for option `virtualisation.cores' is not of type"),
-        ("{ virtualisation.darwin-builder.hostPort = 65536; }", "is not of type `16 bit unsigned integer"),
+        ("{ virtualisation.darwin-builder.hostPort = 65536; }", "host.port' is not of type `16 bit unsigned integer"),
         ("{ config = { }; virtualisation.cores = 4; }", "has an unsupported attribute `virtualisation'"),
         (
             "{ virtualisation.forwardPorts = [ { guest.port = 22; } ]; }",
