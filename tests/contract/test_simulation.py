@@ -234,7 +234,7 @@ def test_the_installer_leaves_a_real_nix_and_takes_it_back(mac: SimulatedMac, la
     assert ssh(mac, f"nix-build --no-out-link -E '{DERIVATION}'").stdout == built.stdout
     mac.run("/nix/nix-installer uninstall --no-confirm")
     left = mac.snapshot().items() ^ factory.items()
-    assert {path for path, _ in left} <= {"/private/etc/profile.d", "/private/etc/zsh"}
+    assert {path for path, _ in left} == {"/private/etc/fstab", "/private/etc/profile.d", "/private/etc/zsh"}
     assert mac.unmodelled() == []
 
 
