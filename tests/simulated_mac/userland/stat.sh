@@ -19,9 +19,10 @@ shift $((OPTIND - 1))
 left=$format translated=''
 while [ -n "$left" ]; do
   case $left in
-    %Lp*) translated=$translated%a left=${left#%Lp} ;;
-    %OLp*) translated=$translated%a left=${left#%OLp} ;;
-    %Mp%Lp*) translated=$translated%04a left=${left#%Mp%Lp} ;;
+    # GNU has the mode in one piece: it is marked here, and cut below.
+    %Lp*) translated=$translated'\1%04a\1' left=${left#%Lp} ;;
+    %OLp*) translated=$translated'\1%04a\1' left=${left#%OLp} ;;
+    %Mp*) translated=$translated'\2%04a\2' left=${left#%Mp} ;;
     %Sp*) translated=$translated%A left=${left#%Sp} ;;
     %Su*) translated=$translated%U left=${left#%Su} ;;
     %Sg*) translated=$translated%G left=${left#%Sg} ;;
@@ -44,9 +45,16 @@ while [ -n "$left" ]; do
   esac
 done
 case $format in
-  *%HT*)
-    # GNU writes "regular file" and "directory" where BSD has them with capitals.
-    "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" |
-      "$hidden/bin/sed" 's/regular empty file/Regular File/; s/regular file/Regular File/; s/directory/Directory/; s/symbolic link/Symbolic Link/; s/character special file/Character Device/; s/block special file/Block Device/; s/fifo/Fifo File/; s/socket/Socket/' ;;
+  *%HT* | *%Lp* | *%OLp* | *%Mp*) ;;
   *) exec "$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@" ;;
 esac
+said=$("$hidden/bin/stat" ${links:+"$links"} --printf "$translated$newline" -- "$@"; status=$?; printf .; exit "$status")
+status=$?
+case $format in
+  # GNU writes "regular file" and "directory" where BSD has them with capitals.
+  *%HT*) types='s/regular empty file/Regular File/; s/regular file/Regular File/; s/directory/Directory/; s/symbolic link/Symbolic Link/; s/character special file/Character Device/; s/block special file/Block Device/; s/fifo/Fifo File/; s/socket/Socket/' ;;
+  *) types='' ;;
+esac
+printf %s "${said%.}" |
+  "$hidden/bin/sed" -E "s/\x01[0-7]0{0,2}([0-7]+)\x01/\1/g; s/\x02([0-7])[0-7]{3}\x02/\1/g; $types"
+exit "$status"
