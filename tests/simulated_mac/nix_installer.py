@@ -213,8 +213,9 @@ def create_fstab_entry(identifier: str) -> None:
 
 
 def remove_fstab_entry() -> None:
-    """Without other lines the file stays, empty, also where there was none before."""
-    replace(FSTAB, "".join(f"{line}\n" for line in other_fstab_lines()))
+    """Without other lines the file stays, empty; where no entry was made, because it was refused, none is made now."""
+    if FSTAB.exists():
+        replace(FSTAB, "".join(f"{line}\n" for line in other_fstab_lines()))
 
 
 def other_fstab_lines() -> list[str]:

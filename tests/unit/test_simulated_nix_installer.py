@@ -177,3 +177,8 @@ def test_fstab_keeps_the_other_lines_and_stays_when_there_are_none(root: Path, b
     assert f"UUID={IDENTIFIER.lower()} /nix apfs " in (root / "fstab").read_text()
     installer.remove_fstab_entry()
     assert (root / "fstab").read_text() == after
+
+
+def test_an_fstab_that_never_came_is_not_left_by_uninstalling(root: Path) -> None:
+    installer.remove_fstab_entry()
+    assert not (root / "fstab").exists()
