@@ -11,8 +11,9 @@ short_description: Says what is wrong with a Mac's Linux builder
 version_added: 0.1.0
 description:
   - Checks Nix, its daemon, the VM's job, its port, the host key, the client's key, ssh, the guest's disk, its clock, its DNS,
-    the binary cache and the registration with Nix, and says cause and remedy in words. Then it makes a real Linux build
-    through the builder, unless something stands in the way that was found already.
+    the binary cache, the registration with Nix, who else may write what root trusts, and the ledger, and says cause and
+    remedy in words. Then it makes a real Linux build through the builder, unless something stands in the way that was
+    found already.
   - Nothing is put right. The host's variables say what a healthy builder is, as they do for
     M(builderfleet.macos.linux_builder).
   - The task fails with the outcome C(needs a person) when anything is wrong. In check mode no build is made.

@@ -16,8 +16,9 @@ from .harness import Ansible, FrontEnd, Pyinfra, Run
 
 LABEL, NIX_DAEMON = "org.builderfleet.linux-builder", "org.nixos.nix-daemon"
 DIRECTORY = "/var/lib/builderfleet/linux-builder"
-CHECKS = ["nix", "daemon", "job", "port", "host key", "key", "ssh", "disk", "clock", "dns", "cache", "machine"]
-INSIDE = {"disk", "clock", "dns", "cache"}
+LEDGER = "/var/lib/builderfleet/ledger.json"
+INSIDE = ["disk", "clock", "dns", "cache"]
+CHECKS = ["nix", "daemon", "job", "port", "host key", "key", "ssh", *INSIDE, "machine", "files", "ledger"]
 _LINE = re.compile(r"\[\S+\] +(ok|WRONG|\?|-) +(\S.*?)  +(.*)")
 _REMEDY = re.compile(r"\[\S+\] +→ (.*)")
 
@@ -113,6 +114,10 @@ SICK = [
     Sick("ssh", "mkdir -p /var/root/.ssh; printf 'Host *\\n  ProxyCommand /usr/bin/false\\n' > /var/root/.ssh/config",
          "rm /var/root/.ssh/config", "/var/root/.ssh/config, line 2, proxycommand", "in root's own configuration",
          frozenset({"host key", *INSIDE})),
+    Sick("files", "chmod o+w /etc/nix/nix.conf", "chmod o-w /etc/nix/nix.conf", "others than root may write what Nix",
+         "chmod go-w /etc/nix/nix.conf"),
+    Sick("ledger", f"mv {LEDGER} {LEDGER}.kept", f"mv {LEDGER}.kept {LEDGER}", f"write {LEDGER} again, which was gone",
+         f"Run the rollout: it will write {LEDGER} again"),
     Sick("job", f"mv {ROOTS} {ROOTS}.kept", f"mv {ROOTS}.kept {ROOTS}", "its GC root", "realise the builder VM"),
 ]  # fmt: skip
 

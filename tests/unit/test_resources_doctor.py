@@ -18,6 +18,7 @@ from builderfleet.plugin_utils.checks.vm import KEPT_OUT
 from builderfleet.plugin_utils.endings import STARTS
 from builderfleet.plugin_utils.finding import Finding, State, rendered
 from builderfleet.plugin_utils.formats.ssh_config import Complaint, Setting
+from builderfleet.plugin_utils.ledger import LEDGER
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
@@ -46,6 +47,7 @@ from builderfleet.plugin_utils.resources.nix_installation import BEGUN, RECEIPT,
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES
 from builderfleet.plugin_utils.resources.nix_setting import RESTART_DUE
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
+from builderfleet.plugin_utils.resources.trusted_files import LooseFiles
 from builderfleet.plugin_utils.session import Session, SessionError
 
 from tests.unit import test_resources_linux_builder as whole
@@ -65,6 +67,7 @@ from tests.unit.answers import (
     pair,
     receipt,
 )
+from tests.unit.test_resources_trusted_files import OURS, THEIRS
 
 
 def resources(**given: Any) -> tuple[Resource, DoctorsBuild, Doctor]:
@@ -387,6 +390,16 @@ SICK = [
          {LoginItemsOff(): frozenset({f"file://{plist_of(NIX_DAEMON).path}"})}, "switched off in .* login items",
          "System Settings"),
     Sick("a restart that is due", "machine", {RESTART_DUE: file("")}, "restart the Nix daemon", f"{ROLLOUT} restart"),
+    # what no build shows
+    Sick("a nix.conf that all write", "files", {LooseFiles(): (THEIRS,)},
+         f"others than root may write what Nix, ssh or launchd trust: {THEIRS}",
+         "Whoever can write that becomes root.*chmod go-w /etc/nix/nix.conf"),
+    Sick("a disk that somebody owns", "files", {LooseFiles(): (OURS,)}, f"make root's again what others may write: {OURS}",
+         f"{ROLLOUT} make root's again"),
+    Sick("both", "files", {LooseFiles(): (THEIRS, OURS)}, r"root's again .*\nothers than root may write", "Whoever"),
+    Sick("a ledger that is gone", "ledger", {LEDGER: NOTHING}, "which was gone",
+         f"{ROLLOUT} write {LEDGER.path} again"),
+    Sick("a ledger that is damaged", "ledger", {LEDGER: file("{")}, "cannot be read: .* is damaged", "See there"),
 ]  # fmt: skip
 
 
@@ -519,6 +532,7 @@ UNKNOWN: list[tuple[Any, set[str]]] = [
     (Clock(), {"clock"}),
     (MAC_SPACE, {"disk"}),
     (MACHINES, {"host key", "machine"}),
+    (LooseFiles(), {"files"}),
 ]
 
 
@@ -564,7 +578,7 @@ def test_a_guest_that_uses_no_cache_needs_none() -> None:
 def test_a_build_is_made_unless_what_it_needs_is_wrong(sick: Sick) -> None:
     _, build, _ = resources(**sick.given)
     steps = Case("", build, HEALTHY | sick.world).steps()
-    prevented = sick.check in ("nix", "daemon", "machine", "host key") or "ssh" in sick.hidden
+    prevented = sick.check in ("nix", "daemon", "machine", "host key", "ledger") or "ssh" in sick.hidden
     prevented = prevented or "disk" in sick.hidden
     assert bool(steps) is not prevented
     assert all(isinstance(step, Change) and step.proof for step in steps)

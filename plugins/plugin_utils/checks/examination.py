@@ -23,11 +23,13 @@ from ..resources.launchd_daemon import LaunchdDaemon
 from ..resources.linux_build import LinuxBuild
 from ..resources.local_systems import LocalSystems
 from ..resources.mac_requirements import MacRequirements
+from ..resources.memory import Memory
 from ..resources.nix_installation import NixInstallation
 from ..resources.nix_machine import NixMachine
 from ..resources.nix_setting import NixSetting
 from ..resources.ssh_host import SshHost
 from ..resources.ssh_keypair import SshKeypair
+from ..resources.trusted_files import TrustedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Builder:
     machine: NixMachine
     systems: LocalSystems
     build: LinuxBuild
+    files: TrustedFiles
+    memory: Memory
     controller_time: int
 
     def questions(self) -> Iterator[Question[Any]]:
@@ -59,6 +63,8 @@ class Builder:
             self.machine,
             self.systems,
             self.build,
+            self.files,
+            self.memory,
         ):
             yield from part.questions()
 

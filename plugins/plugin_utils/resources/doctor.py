@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..asking import Answers, Question, Unknown
-from ..checks import guest, nix, ssh, vm
+from ..checks import guest, nix, ssh, trust, vm
 from ..checks.examination import Builder, Examination, NotReached
 from ..finding import Finding, State, broken, fine, not_reached
 from ..outcome import Outcome
@@ -28,11 +28,13 @@ from .linux_build import LinuxBuild, proof
 from .linux_builder import desired
 from .local_systems import LocalSystems
 from .mac_requirements import MacRequirements, RootOnMac
+from .memory import Memory
 from .nix_installation import NixInstallation
 from .nix_machine import NixMachine
 from .nix_setting import NixSetting
 from .ssh_host import SshHost
 from .ssh_keypair import SshKeypair
+from .trusted_files import TrustedFiles
 
 PartT = TypeVar("PartT")
 
@@ -49,10 +51,12 @@ CHECKS: Mapping[str, Callable[[Examination], Finding]] = {
     "dns": guest.dns,
     "cache": guest.cache,
     "machine": nix.machine,
+    "files": trust.files,
+    "ledger": trust.ledger,
 }
 """The checks in their order: what a check stands on comes before it."""
 
-_BUILD_NEEDS = ("nix", "daemon", "host key", "machine")
+_BUILD_NEEDS = ("nix", "daemon", "host key", "machine", "ledger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +174,8 @@ def doctor(given: Mapping[str, Any], controller_time: float) -> tuple[tuple[Reso
             machine=machine,
             systems=the(LocalSystems),
             build=LinuxBuild(systems=machine.systems, uri=machine.uri, stamp=secrets.token_hex(8)),
+            files=the(TrustedFiles),
+            memory=the(Memory),
             controller_time=int(controller_time),
         )
     )
