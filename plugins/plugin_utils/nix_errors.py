@@ -6,6 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from .asking import Answers, Unknown
+from .questions.nix import NixSources, Source
+
 SEEN = {
     "2.8.0": """error: builder for '/nix/store/1-a.drv' failed with exit code 1
 error: 1 dependencies of derivation '/nix/store/2-b.drv' failed to build
@@ -61,6 +64,10 @@ def once(lines: Iterable[str]) -> list[str]:
 
 _REFUSED = re.compile(r"error: unable to download 'https?://(?:[^/'@]*@)?([^/':]+)[^']*': HTTP error (401|403|407)\b")
 _FORGES = ("github.com", "githubusercontent.com", "gitlab.com")
+_SENT_TO = {
+    "api.github.com": "github.com",
+    "gitlab.com": "gitlab.com",
+}  # where Nix sends whose token (libfetchers/github.cc)
 
 REFUSED = {
     "2.8.0": "error: unable to download 'https://HOST/x.tar.gz': HTTP error 403 ('Forbidden')",
@@ -70,8 +77,8 @@ REFUSED = {
 """How each says that a download is refused. Of a cache it only warns, and goes on without it."""
 
 
-def refused(said: str) -> str:
-    """What it means that a download was refused, which is told by who refused it; empty where none was."""
+def refused(said: str, answers: Answers) -> str:
+    """What it means that a download was refused: by whom, and what Nix had to show there; empty where none was."""
     found = _REFUSED.search(said)
     if found is None:
         return ""
@@ -79,8 +86,41 @@ def refused(said: str) -> str:
     if status == "407":
         return f"The proxy on the way to {host} wants a login (HTTP 407)."
     if any(host == each or host.endswith(f".{each}") for each in _FORGES):
-        return (
-            f"It is {host} that refuses (HTTP {status}), and no binary cache. A token in Nix's access-tokens or netrc-file may"
-            " be refused there even for what is public: renew it, or take it out. Without one: wait an hour, it limits requests."
-        )
+        return f"It is {host} that refuses (HTTP {status}), and no binary cache. {_by_forge(host, status, answers)}"
     return f"It is {host} that refuses (HTTP {status}): what it wants a login for needs a line in Nix's netrc-file."
+
+
+def _by_forge(host: str, status: str, answers: Answers) -> str:
+    """A forge refuses a token that is no good even for what is public, and limits the requests of those who have none."""
+    try:
+        token = _token(host, answers[NixSources()])
+    except Unknown:
+        return (
+            "A token in Nix's access-tokens or netrc-file may be refused there even for what is public: renew it, or take it"
+            " out. Without one: wait an hour, it limits requests."
+        )
+    if token is not None and status == "401":
+        return f"`{token.name}` in {token.where}, is what Nix sent: renew it, or take it out."
+    if token is not None:
+        return (
+            f"`{token.name}` in {token.where}, is what Nix sent: it may not do that, or its requests are used up. Renew it, take"
+            " it out, or wait an hour."
+        )
+    if status == "401":
+        return "No `access-tokens` were sent there: if there is a line for it in Nix's netrc-file, renew that, or take it out."
+    return (
+        "No `access-tokens` were sent there, and without a login it limits requests: wait an hour. If there is a line for it in"
+        " Nix's netrc-file, renew that, or take it out."
+    )
+
+
+def _token(host: str, sources: Iterable[Source]) -> Source | None:
+    """The line with the token that Nix sends to a host: each `access-tokens` replaces those before it, `extra-` adds to them."""
+    token = None
+    for each in sources:
+        has_one = _SENT_TO.get(host) in each.other.split()
+        if each.name == "access-tokens":
+            token = each if has_one else None
+        elif each.name == "extra-access-tokens" and has_one:
+            token = each
+    return token

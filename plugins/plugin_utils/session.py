@@ -129,11 +129,11 @@ class Session:
             raise SessionError(f"{what}{_last_lines(errors)}", Outcome.NEEDS_PERSON)
         if status != 0 and change and change.check:
             said = _last_lines(errors) or f"status {status} and no message"
-            means = nix_errors.refused(errors)
+            means = nix_errors.refused(errors, self.answers)
             detail = "\n".join(filter(None, (said, means)))
             raise SessionError(f"{change.check}: {_error(said)}", Outcome.NEEDS_PERSON, detail)
         if status != 0:
-            means = nix_errors.refused(errors)
+            means = nix_errors.refused(errors, self.answers)
             said = "\n".join(filter(None, (_last_lines(errors) or "and no message", means)))
             raise SessionError(f"{what}status {status}\n{said}")
         if change:

@@ -53,14 +53,14 @@ def test_every_line_that_counts_is_named_in_its_order_and_no_value(sandbox: Sand
                 "# builders = none\naccess-tokens = SECRET\n include sub/tokens # SECRET\n!include nix.custom.conf\n"
                 "!include nothing\ncores=SECRET\ninclude /etc/nix/gone\nbuilders =\n"
             ),
-            "/etc/nix/sub/tokens": "extra-access-tokens = SECRET\n!include more\n",
+            "/etc/nix/sub/tokens": "extra-access-tokens = git.a=SECRET github.com=SECRET gitlab.com=PAT:S=\n!include more\n",
             "/etc/nix/sub/more": "cores = 4",
             CUSTOM: "builders = ssh://SECRET;@/etc/nix/machines\n",
             ROOTS: "builders = ssh://SECRET\n",
         },
     ) == [
         (CONF, 2, "access-tokens", ""),
-        ("/etc/nix/sub/tokens", 1, "extra-access-tokens", ""),
+        ("/etc/nix/sub/tokens", 1, "extra-access-tokens", "github.com gitlab.com"),
         ("/etc/nix/sub/more", 1, "cores", ""),
         ("/etc/nix/sub/more", 1, Source.END, ""),
         ("/etc/nix/sub/tokens", 2, Source.END, ""),

@@ -56,8 +56,8 @@ printf "%s\\n" "$all" |
 /usr/bin/awk -v names="$*" 'BEGIN {{ for (i = split(names, all, " "); i; i--) wanted[all[i]] = 1 }} $2 == "=" && $1 in wanted'
 """
 
-# Names and places only: values are others' secrets too. The rules are those of formats/nix_conf; a file is read at the
-# place of its include, user files are read in the opposite order of their list.
+# Names and places only: values are others' secrets too, so that of access-tokens but the well-known hosts are told. The rules
+# are those of formats/nix_conf; a file is read at the place of its include, user files in the opposite order of their list.
 _WALK = r"""
 sub out { print join("\t", @_), "\n" }
 sub changed { my $of = (stat $_[0])[9] // 0; my $link = (lstat $_[0])[9] // 0; $link > $of ? $link : $of }
@@ -68,7 +68,8 @@ if ($words[0] =~ /^!?include$/ && @words == 2) { my $other = $words[1] =~ m{^/} 
 next if $depth > 20 || walk($other, $depth + 1) || -e $other;
 out($path, $number, $words[0] eq "include" ? "!missing" : "!optional", $other) }
 elsif (@words > 1 && $words[1] eq "=" && $words[0] !~ /^!?include$/) {
-out($path, $number, $words[0], $words[0] ne "builders" ? "" : @words == 2 ? "empty" :
+out($path, $number, $words[0], $words[0] =~ /^(?:extra-)?access-tokens$/
+? join(" ", map { /^(git(?:hub|lab)\.com)=/ } @words[2 .. $#words]) : $words[0] ne "builders" ? "" : @words == 2 ? "empty" :
 $line =~ m{[;\s]\@/etc/nix/machines\s*(?:;|$)} ? "machines" : "") }
 else { out($path, $number, "!unreadable", "") } }
 out($path, $number, "!end", changed($path)); return 1 }
@@ -123,7 +124,7 @@ class Source:
     `name` is the setting that the line sets, or one of MISSING (`other` is included and not there), OPTIONAL (the same, and
     no error), UNREADABLE (Nix refuses the line) and END (the file ends here; `changed` says when it was changed last, in
     seconds since 1970). Of `builders` it is said in `other` whether the line says nothing (EMPTY), or names /etc/nix/machines
-    (ALL).
+    (ALL); of `access-tokens`, for which of github.com and gitlab.com it has one.
     """
 
     file: str

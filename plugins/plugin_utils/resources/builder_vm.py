@@ -28,7 +28,7 @@ from ..questions.file import File, Found, Kind, Metadata, found
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
-from ..questions.nix import FIND
+from ..questions.nix import FIND, NixSources
 from ..readers import locked_flake, path, reads
 from ..resource import INTERNAL, Blocked, Change, Refused, Resource, Step
 from ..shell import PROXIED, STATE_DIRECTORY, encode, quote, through
@@ -228,6 +228,7 @@ wait "$vm"
         yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
         if self.present:
             yield from (Metadata(self.root), PROFILES, Attribute(DIRECTORY, NO_BACKUP), self._bundle)
+            yield NixSources()  # whose token was sent, where a download is refused (nix_errors)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         yield from self._converge(answers) if self.present else self._remove(answers)
