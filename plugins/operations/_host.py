@@ -196,7 +196,7 @@ def _shown(host: Host, session: Session, resource: Resource) -> list[Step]:
     """Show what has to happen, while the deploy is prepared."""
     steps: list[Step] = []
     with confined(host, session):
-        steps = list(session.steps(resource))
+        steps = list(session.reached(resource))
     for step in steps:
         if isinstance(step, Blocked):
             host.log_styled(f"needs a person: {step.summary}. {step.remedy}", fg="yellow", log_func=logger.warning)

@@ -216,8 +216,18 @@ class Session:
         return self._steps[id(resource)]
 
     def plan(self) -> Plan:
-        """Everything that has to happen, as far as it shows from here."""
-        return Plan(tuple((resource, step) for resource in self.resources for step in self.steps(resource)))
+        """Everything that has to happen, as far as it shows from here and a run comes by itself."""
+        return Plan(tuple((resource, step) for resource in self.resources for step in self.reached(resource)))
+
+    def reached(self, resource: Resource) -> tuple[Step, ...]:
+        """The steps of a resource to which a run comes. Where a person is needed it stops, and says all that this resource
+        needs one for. Raises SessionError.
+        """
+        earlier = itertools.takewhile(lambda each: each is not resource, self.resources)
+        if any(isinstance(step, Blocked) for each in earlier for step in self.steps(each)):
+            return ()
+        before = tuple(itertools.takewhile(lambda step: isinstance(step, Change), self.steps(resource)))
+        return before + tuple(step for step in self.steps(resource) if isinstance(step, Blocked))
 
     def settle(self) -> None:
         """Keep what has to happen, and let go of the answers that tell it: in a large fleet they are most of the memory."""

@@ -350,6 +350,26 @@ def test_a_remark_says_what_would_be_and_what_a_person_can_do() -> None:
     assert asked(Says((CHANGE, PERSON))).remark() == "change it\nit is switched off. Switch it on"
 
 
+def test_what_stands_behind_what_a_person_has_to_do_is_not_promised() -> None:
+    """The real run stops there: with all that this resource needs a person for, and nothing of those that come later."""
+    more = Blocked("it is locked", "Unlock it")
+    own = asked(Says((CHANGE,)), Says((PROOF, PERSON, CHANGE, more)), Says((CHANGE,)), Says((REBOOT,)))
+    assert [step for _resource, step in own.plan().steps] == [CHANGE, PROOF, PERSON, more]
+    assert own.shown == (CHANGE, PROOF)
+    assert [own.reached(each) for each in own.resources[2:]] == [(), ()]
+    dry = own.outcome(), own.remark().splitlines()[-2:]
+    with pytest.raises(SessionError) as error:
+        own.next(Says((PERSON, CHANGE, more)))
+    assert dry == (error.value.outcome, str(error.value).splitlines())
+
+
+def test_what_cannot_be_told_behind_it_is_no_failure() -> None:
+    own = session(Says((PERSON,)), Text("/etc/it"))
+    own.probe()
+    own.hear(printed({("0", "unknown"): b"cannot read /etc/it: Input/output error"}, own._token))
+    assert own.outcome() is Outcome.NEEDS_PERSON
+
+
 # --- outcomes of a fleet -------------------------------------------------------------------------------------------
 
 
