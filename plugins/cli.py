@@ -110,6 +110,7 @@ def rollout(arguments: Sequence[str]) -> int:
 
     Without --dry it does not ask: `--yes` is added.
     """
+    import click
     import pyinfra_cli.cli
     import pyinfra_cli.main
 
@@ -126,6 +127,8 @@ def rollout(arguments: Sequence[str]) -> int:
     if dry:  # pyinfra would ask whether to go on without a Mac that sleeps; it has no option for that
         pyinfra_cli.cli._set_fail_prompts = lambda state, config: None
     pyinfra_cli.main.cli = _run_until_stopped
+    if os.environ.get("NO_COLOR"):  # no-color.org, of which Ansible knows, and pyinfra 3.10 and its click do not
+        click.style = _without_colours
     sys.argv = ["pyinfra", *quiet, *diff, *arguments]
     end = SystemExit(0)
     try:
@@ -149,6 +152,11 @@ def rollout(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return Outcome.FAILED.code
     return exit_code(each.outcome for each in results.values())
+
+
+def _without_colours(text: object, *_colours: object, **_styles: object) -> str:
+    """Stands for `click.style`."""
+    return str(text)
 
 
 def _run_until_stopped() -> None:

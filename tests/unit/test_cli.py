@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from builderfleet import cli
@@ -46,3 +51,27 @@ def test_help_tells_the_exit_codes(words: list[str], capsys: pytest.CaptureFixtu
         cli.main(words)
     assert end.value.code == 0
     assert "5 unreachable" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("1", False), ("", True)])
+def test_who_wants_no_colours_gets_none(no_color: str, coloured: bool, tmp_path: Path) -> None:
+    """On a terminal, where pyinfra has them; an empty NO_COLOR is none (no-color.org)."""
+    (tmp_path / "deploy.py").write_text("from pyinfra import host\nhost.log_styled('careful', fg='red')\n")
+    (tmp_path / "inventory.py").write_text("macs = ['@local']\n")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "builderfleet.cli", "rollout", "inventory.py", "deploy.py", "--dry"]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env={**os.environ, "NO_COLOR": no_color}, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    said = b""
+    try:
+        while some := os.read(ours, 65536):
+            said += some
+    except OSError:  # how Linux says that a terminal has no other end any more
+        pass
+    os.close(ours)
+    process.wait(20)
+    assert b"careful" in said
+    assert (b"\x1b[31m" in said) is coloured, said
+    assert (b"\x1b[1m" in said) is coloured, said
