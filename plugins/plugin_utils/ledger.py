@@ -243,10 +243,23 @@ class WholeFile:
         entry = ledger(answers).files.get(self.file.path)
         return entry is not None and entry.existed
 
+    def was(self, answers: Answers) -> str | None:
+        """What `as_wanted` was told to remember besides."""
+        entry = ledger(answers).files.get(self.file.path)
+        return next(iter(entry.former.values()), None) if entry else None
+
     def as_wanted(
-        self, title: str, answers: Answers, data: bytes, *, check: str = "", before: str = "", anew: bool = False
+        self,
+        title: str,
+        answers: Answers,
+        data: bytes,
+        *,
+        check: str = "",
+        before: str = "",
+        anew: bool = False,
+        was: str | None = None,
     ) -> Iterator[Step]:
-        """The change that makes it so, if it is not; `anew`: in any case."""
+        """The change that makes it so, if it is not; `anew`: in any case. `was` is remembered with what it replaces."""
         found = answers[self.file]
         if self.mark and found.kind is Kind.LINK:
             yield Blocked(
@@ -257,15 +270,19 @@ class WholeFile:
         if not self.is_foreign(answers):
             yield from own_file(title, self.file.path, found, data, check=check, before=before, anew=anew)
             return
-        entry = replace(_first_seen(self.file, found), after=hashlib.sha256(data).hexdigest(), former={title: None})
+        entry = replace(
+            _first_seen(self.file, found),
+            after=hashlib.sha256(data).hexdigest(),
+            former={title: was or self.was(answers)},
+        )
         book = ledger(answers)
         keep = directories(answers) + replaced(f"{BACKUPS}/{entry.backup}", ANYTHING, found.content or b"", mode=0o600)
         keep += written(answers, replace(book, files={**book.files, self.file.path: entry}))
         summary = f"{title} in place of somebody else's {self.file.path}, which is kept"
         yield from own_file(summary, self.file.path, found, data, check=check, before=before, between=keep)
 
-    def gone(self, title: str, answers: Answers) -> Iterator[Step]:
-        """The change that takes it away, and puts back what stood there before us."""
+    def gone(self, title: str, answers: Answers, *, then: str = "") -> Iterator[Step]:
+        """The change that takes it away, and puts back what stood there before us; `then` follows before that is forgotten."""
         found, book = answers[self.file], ledger(answers)
         entry = book.files.get(self.file.path)
         if entry is None and self.is_foreign(answers):
@@ -278,13 +295,14 @@ class WholeFile:
             files = {path: each for path, each in book.files.items() if path != self.file.path}
             yield Change(
                 f"forget {self.file.path}, which somebody else has written since",
-                written(answers, replace(book, files=files)),
+                then + written(answers, replace(book, files=files)),
             )
         else:
             files = {path: each for path, each in book.files.items() if path != self.file.path}
             yield Change(
                 f"{title}, and put back what was there before",
                 _restored(self.file.path, found, entry)
+                + then
                 + written(answers, replace(book, files=files))
                 + f"rm -f {quote(f'{BACKUPS}/{entry.backup}')}\n",
                 (diff(self.file.path, found, NOTHING),),

@@ -22,6 +22,7 @@ from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.launchd_daemon import FINGERPRINT, LaunchdDaemon
 
 from tests.unit.answers import FIFO, NOT_LOADED, SSHD, THERE, Case, Person, World, directory, file, link, loaded
+from tests.unit.real_files import RealFiles
 from tests.unit.sandbox import Sandbox
 
 LABEL = "org.builderfleet.linux-builder"
@@ -201,6 +202,70 @@ def test_what_is_in_quarantine_is_written_anew() -> None:
 def test_a_busy_daemon_is_held_back_as_little_as_an_app() -> None:
     definition = replace(WANTED, busy=True).definition()
     assert (definition["ProcessType"], definition["SoftResourceLimits"]) == ("Interactive", {"NumberOfFiles": 8192})
+
+
+# --- somebody else's, and back again, really done ------------------------------------------------------------------
+
+TAKEN = f"load launchd daemon {OTHERS.label} {KEPT}", f"reload launchd daemon {OTHERS.label} {KEPT}"
+GIVEN_BACK = f"remove launchd daemon {OTHERS.label}, and put back what was there before"
+
+
+def told(sandbox: Sandbox) -> list[str]:
+    """What launchctl was told since it was asked last, but for questions."""
+    said = (sandbox / "/told").read_text().splitlines() if (sandbox / "/told").exists() else []
+    (sandbox / "/told").write_text("")
+    return [line for line in said if not line.startswith("print")]
+
+
+@pytest.mark.parametrize(
+    ("job", "taken", "given_back", "last"),
+    [
+        (NOT_LOADED, TAKEN[0], GIVEN_BACK, "bootout system/com.vendor.agent"),
+        (
+            loaded(OTHERS.label, pid=None),
+            TAKEN[1],
+            f"{GIVEN_BACK}, and load it again",
+            f"bootstrap system {OTHERS.path}",
+        ),
+        (loaded(OTHERS.label), TAKEN[1], f"{GIVEN_BACK}, and load it again", f"kickstart system/{OTHERS.label}"),
+        (loaded(OTHERS.label, path="/opt/x.plist"), TAKEN[1], GIVEN_BACK, "bootout system/com.vendor.agent"),
+    ],
+)
+def test_a_vendors_job_is_loaded_again_if_it_was(
+    job: Loaded, taken: str, given_back: str, last: str, sandbox: Sandbox
+) -> None:
+    """Also where what puts it back is cut off before it is loaded."""
+    sandbox.double(
+        "/bin/launchctl",
+        'echo "$*" >> /told\n'
+        "case $1 in print) [ -e /loaded ] || exit 113 ;; bootstrap) : > /loaded ;; bootout) rm -f /loaded ;; esac",
+    )
+    sandbox.double("/usr/bin/plutil", "")
+    (sandbox / "/Library/LaunchDaemons").mkdir(parents=True)
+    (sandbox / OTHERS.path).write_bytes(VENDORS.content or b"")
+    (sandbox / "/loaded").write_text("")
+    mac = RealFiles(sandbox, {LaunchdJob(OTHERS.label): job})
+    (taking,) = OTHERS.changes(mac._answers(OTHERS))
+    assert isinstance(taking, Change) and taking.summary == taken
+    mac.do(taking.script)
+    ours = loaded(OTHERS.label, environment=OTHERS.definition()["EnvironmentVariables"])
+    mac = RealFiles(sandbox, {LaunchdJob(OTHERS.label): ours})
+    assert mac.converge(OTHERS) == []
+    told(sandbox)
+    (back,) = NO_OTHERS.changes(mac._answers(NO_OTHERS))
+    assert isinstance(back, Change) and back.summary == given_back
+    if given_back.endswith("again"):
+        mac.do(back.script[: back.script.index("\nload ") + 1])
+        assert mac.content(OTHERS.path) == VENDORS.content and told(sandbox) == ["bootout system/com.vendor.agent"]
+        (forgotten,) = NO_OTHERS.changes(mac._answers(NO_OTHERS))
+        assert isinstance(forgotten, Change) and forgotten.summary.endswith("since, and load it again")
+        mac.do(forgotten.script)
+    else:
+        mac.do(back.script)
+    assert told(sandbox)[-1] == last
+    assert mac.content(OTHERS.path) == VENDORS.content
+    assert OTHERS.path not in mac.book().files
+    assert mac.converge(NO_OTHERS) == []
 
 
 # --- waiting, really done ------------------------------------------------------------------------------------------

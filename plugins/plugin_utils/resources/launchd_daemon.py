@@ -33,6 +33,7 @@ from ..shell import quote
 
 FINGERPRINT = "BUILDERFLEET_DEFINITION"
 OPEN_FILES = 8192
+_LOADED, _RUNNING = "loaded", "running"  # the words of the ledger
 
 # Without them nobody gets into the Mac any more, or Nix or the builder stops: no resource by itself touches these.
 _NOT_FOR_ANYBODY = {
@@ -257,7 +258,9 @@ class LaunchdDaemon:
         quarantined = bool(answers[Attribute(self.path, QUARANTINE)])
         as_wanted = found.kind is Kind.FILE and found.content == data and found.has(0o644, 0, 0) and not quarantined
         lint = '/usr/bin/plutil -lint "$new" || fail "plutil refuses the new plist"'
-        steps = list(self._file.as_wanted(self.title, answers, data, check=lint, anew=quarantined))
+        steps = list(
+            self._file.as_wanted(self.title, answers, data, check=lint, anew=quarantined, was=self._as_theirs(loaded))
+        )
         if any(isinstance(step, Blocked) for step in steps):
             yield from steps
             return
@@ -289,6 +292,13 @@ class LaunchdDaemon:
         elif not reload and self.keep_alive and loaded.job is not None and loaded.job.pid is None:
             yield Change(f"start {self.title}", LAUNCHD + self._start(), limit=self.start_limit + 60)
 
+    def _as_theirs(self, loaded: Loaded) -> str | None:
+        """How launchd has somebody else's job from our path, which is remembered with its plist."""
+        job = loaded.job
+        if job is None or job.is_leaving or job.path != self.path or FINGERPRINT in job.environment:
+            return None
+        return _RUNNING if job.pid else _LOADED
+
     def _is_other(self, found: Found, loaded: Loaded, definition: Mapping[str, Any]) -> bool:
         """Whether launchd has another definition than the one wanted, as far as it can be seen.
 
@@ -304,14 +314,18 @@ class LaunchdDaemon:
             return True
 
     def _cycle(self) -> str:
-        label, path = quote(self.label), quote(self.path)
+        label = quote(self.label)
         return (
             f"if /bin/launchctl print-disabled system | /usr/bin/grep -F {quote(chr(34) + self.label + chr(34))} |"
             f" /usr/bin/grep -q -e disabled -e true; then /bin/launchctl enable system/{label}; fi\n"
-            f"unload {label} {self.exit_timeout + 15}\nload {label} {path}\n"
-            # A job that was booted out and in quickly can stay "not running" until it is kicked (seen on macOS 26.5).
-            + (f"/bin/launchctl kickstart system/{label} >/dev/null 2>&1 || :\n" if self.keep_alive else "")
+            f"unload {label} {self.exit_timeout + 15}\n{self._load(self.keep_alive)}"
         )
+
+    def _load(self, runs: bool) -> str:
+        """A job that was booted out and in quickly can stay "not running" until it is kicked (seen on macOS 26.5)."""
+        label, path = quote(self.label), quote(self.path)
+        kick = f"/bin/launchctl kickstart system/{label} >/dev/null 2>&1 || :\n" if runs else ""
+        return f"load {label} {path}\n{kick}"
 
     def _tail(self) -> str:
         if not self.log:
@@ -355,7 +369,9 @@ class LaunchdDaemon:
         remembers = self._file.remembers(answers)
         if not remembers and (self._file.is_foreign(answers) or (loaded.job is None and found.absent and log.absent)):
             return
-        steps = list(self._file.gone(f"remove {self.title}", answers))
+        was = self._file.was(answers)
+        again = self._load(was == _RUNNING) if was in (_LOADED, _RUNNING) else ""
+        steps = list(self._file.gone(f"remove {self.title}", answers, then=again))
         blocked = [step for step in steps if not isinstance(step, Change)]
         if blocked:
             yield from blocked
@@ -365,7 +381,7 @@ class LaunchdDaemon:
         script += f"rm -f {quote(self.log)}\n" if self.log else ""
         diffs = () if found.absent else (diff(self.path, found, NOTHING),)
         summary = next((step.summary for step in steps), f"remove {self.title}")
-        yield Change(summary, script, diffs, self.exit_timeout + 120)
+        yield Change(f"{summary}, and load it again" if again else summary, script, diffs, self.exit_timeout + 120)
 
 
 def _fingerprint(definition: Mapping[str, Any]) -> str:
