@@ -79,9 +79,14 @@ WANTED = BuilderVm(
 )
 UNWANTED = BuilderVm(present=False)
 ROOT, JOB = Metadata(WANTED.root), LaunchdJob(WANTED.label)
+SIZED = Metadata(WANTED.sized_root)
+ROOTS_OF_IT = (WANTED.root, WANTED.sized_root)
+BIGGER = replace(WANTED, disk=Size.parse("80GiB"))
+BIGGER_SIZED = Metadata(BIGGER.sized_root)
 
 STATE_RIGHT = "put the state directory /var/lib/builderfleet right"
 HAND, REALISE = "hand the client's public key to the builder VM", "realise the builder VM"
+FOR_A_BIGGER_DISK = f"{REALISE} for a disk of 80GiB, which counts when one is made: one that is there keeps its size"
 WRITE, RESTART = "write the builder VM's start script", "restart the builder VM, whose disk was deleted"
 PIN = "pin the builder VM's host key"
 REMOVE, FORMER = "remove the builder VM with its disk", "let the garbage collector have former builder VMs"
@@ -99,9 +104,10 @@ CONVERGED: World = {
     KeyPair(WANTED.key): pair(PRIVATE, file(f"{PUBLIC} builderfleet\n")),
     PUBLIC_KEY: file(f"{PUBLIC} builderfleet\n", 0o444),
     ROOT: link("/nix/store/x-nixos-vm"),
+    SIZED: link("/nix/store/x-nixos-vm"),
     File(WRAPPER): file(WANTED.wrapper(), 0o755),
     KNOWN_HOSTS: file(f"builderfleet {PUBLIC}\n"),
-    RootNames(): (WANTED.root.rsplit("/", 1)[1],),
+    RootNames(): tuple(each.rsplit("/", 1)[1] for each in ROOTS_OF_IT),
     JOB: loaded(WANTED.label),
     Greeting(WANTED.port): SSHD,
 }
@@ -121,6 +127,16 @@ CASES = [
     Case("key is a link", WANTED, CONVERGED | {PUBLIC_KEY: link("/x")}, (HAND,)),
     Case("no program", WANTED, CONVERGED | {ROOT: NOTHING}, (REALISE,)),
     Case("program was collected", WANTED, CONVERGED | {ROOT: link("/nix/store/gone", resolves=False)}, (REALISE,)),
+    Case("another size", BIGGER, CONVERGED, (FOR_A_BIGGER_DISK,)),
+    Case(
+        "another size, cut off", BIGGER, CONVERGED | {BIGGER_SIZED: link("/nix/store/y-nixos-vm")}, (FOR_A_BIGGER_DISK,)
+    ),
+    Case(
+        "a size of its own",
+        BIGGER,
+        CONVERGED | {ROOT: link("/nix/store/y-nixos-vm"), BIGGER_SIZED: link("/nix/store/y-nixos-vm")},
+    ),
+    Case("another size, collected", BIGGER, CONVERGED | {ROOT: link("/nix/store/x", resolves=False)}, (REALISE,)),
     Case("start script changed", WANTED, CONVERGED | {File(WRAPPER): file("#!/bin/sh\n", 0o755)}, (WRITE,)),
     Case("start script cannot be run", WANTED, CONVERGED | {File(WRAPPER): file(WANTED.wrapper())}, (WRITE,)),
     Case(
@@ -165,9 +181,9 @@ CASES = [
     Case("removed", UNWANTED, {RootNames(): ("linux-builder-1",), Metadata(DIRECTORY): directory()}, (REMOVE,)),
     Case("only a root is left", UNWANTED, {RootNames(): ("linux-builder-1",)}, (REMOVE,)),
     Case("only the directory is left", UNWANTED, {Metadata(DIRECTORY): directory()}, (REMOVE,)),
-    Case("no former ones", FormerBuilderVms(keep=WANTED.root), CONVERGED),
-    Case("none at all", FormerBuilderVms(keep=WANTED.root)),
-    Case("former ones", FormerBuilderVms(keep=WANTED.root), {RootNames(): ("linux-builder-1", "x y")}, (FORMER,)),
+    Case("no former ones", FormerBuilderVms(keep=ROOTS_OF_IT), CONVERGED),
+    Case("none at all", FormerBuilderVms(keep=ROOTS_OF_IT)),
+    Case("former ones", FormerBuilderVms(keep=ROOTS_OF_IT), {RootNames(): ("linux-builder-1", "x y")}, (FORMER,)),
     Case("state directory is gone", NoStateDirectory()),
     Case(
         "what others had is still to be put back",
@@ -213,11 +229,10 @@ def only(name: str) -> Change:
     [
         replace(WANTED, cores=5),
         replace(WANTED, memory=Size.parse("7GiB")),
-        replace(WANTED, disk=Size.parse("61GiB")),
         replace(WANTED, port=31423),
         replace(WANTED, nixpkgs=WANTED.nixpkgs.replace("0123", "3210")),
     ],
-    ids=["cores", "memory", "disk", "port", "nixpkgs"],
+    ids=["cores", "memory", "port", "nixpkgs"],
 )
 def test_another_vm_is_another_program_and_another_start_script(other: BuilderVm) -> None:
     summaries = [step.summary for step in Case("", other, CONVERGED).steps() if step.summary in (REALISE, WRITE)]
@@ -285,6 +300,12 @@ def test_roots_that_could_not_be_listed_are_unknown() -> None:
     assert RootNames().answer(Replies(({"kind": b"absent"}, ran))) == ()
 
 
+def test_a_disks_size_is_nothing_to_restart_for() -> None:
+    assert (BIGGER.root, BIGGER.wrapper()) == (WANTED.root, WANTED.wrapper())
+    assert BIGGER.sized_root != WANTED.sized_root and BIGGER.expression() != WANTED.expression()
+    assert replace(WANTED, cores=3).root != WANTED.root
+
+
 # --- really done ---------------------------------------------------------------------------------------------------
 
 
@@ -327,7 +348,8 @@ def test_the_program_gets_its_root(sandbox: Sandbox) -> None:
         ran = do(sandbox, "no program")
         assert (ran.returncode, ran.stderr) == (0, "")
         assert (sandbox / WANTED.root).readlink() == Path("/nix/store/x-vm")
-    assert [each.name for each in (sandbox / ROOTS).iterdir()] == [Path(WANTED.root).name]
+        assert (sandbox / WANTED.sized_root).readlink() == Path("/nix/store/x-vm")
+    assert {each.name for each in (sandbox / ROOTS).iterdir()} == {Path(each).name for each in ROOTS_OF_IT}
     assert (sandbox / "/expression").read_text() == WANTED.expression()
     assert (sandbox / "/remote").read_text() == "daemon\n"
     assert sandbox.files("/tmp") == {}

@@ -53,7 +53,8 @@ def converged() -> World:
     return world | {
         LEDGER: file(Ledger().dump()),
         Metadata(builder.root): link("/nix/store/x-vm"),
-        RootNames(): (builder.root.rsplit("/", 1)[1],),
+        Metadata(builder.sized_root): link("/nix/store/x-vm"),
+        RootNames(): tuple(each.rsplit("/", 1)[1] for each in (builder.root, builder.sized_root)),
         File(WRAPPER): file(builder.wrapper(), 0o755),
         KNOWN_HOSTS: file(f"builderfleet {builder.host_key}\n"),
         File(job.path): file(plist.dump(job.definition())),
@@ -209,10 +210,13 @@ def test_taking_back_needs_no_other_variable(nix_state: str) -> None:
          "let the builder VM accept the next client key as well",
          "change to the next client key, once a login with it has worked",
          "let the builder VM accept the client key alone"]),
-        ({"linux_builder_disk": "61GiB"}, ["realise the builder VM", "write the builder VM's start script",
+        ({"linux_builder_cores": 3}, ["realise the builder VM", "write the builder VM's start script",
          "reload launchd daemon org.builderfleet.linux-builder, which ends the builds that run in it",
          "wait until org.builderfleet.linux-builder answers on port 31422",
+         "register ssh-ng://builder@builderfleet in /etc/nix/machines",
          "let the garbage collector have former builder VMs"]),
+        ({"linux_builder_disk": "61GiB"}, ["realise the builder VM for a disk of 61GiB, which counts when one is made:"
+         " one that is there keeps its size", "let the garbage collector have former builder VMs"]),
     ],
 )  # fmt: skip
 def test_what_a_variable_changes_on_a_converged_mac(given: dict[str, Any], expected: list[str]) -> None:

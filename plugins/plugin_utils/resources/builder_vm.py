@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import readers
@@ -46,6 +46,7 @@ KEYS = f"{DIRECTORY}/keys"
 LOG = "/var/log/builderfleet-linux-builder.log"
 ENDS_BUILDS = "ends the builds that run in it"
 _NO_BACKUP = f"/usr/bin/xattr -wx {NO_BACKUP} {NO_BACKUP_VALUE} {DIRECTORY}\n"
+REALISE = "realise the builder VM"
 EXCLUDE = "keep the builder VM's disk out of Time Machine's backups"
 RENEW = f"restart the builder VM with the certificates as they are now, which {ENDS_BUILDS}"
 CERTIFICATES = f"{DIRECTORY}/tmp/certs/ca-certificates.crt"  # run-nixos-vm's copy, which its guest sees
@@ -163,8 +164,17 @@ in builder.nixosConfig.system.build.vm
 
     @property
     def root(self) -> str:
-        """The GC root of the run program."""
-        return f"{ROOTS}/linux-builder-{hashlib.sha256(self.expression().encode()).hexdigest()[:16]}"
+        """The GC root of the run program, which is what launchd runs.
+
+        It is the same whatever the disk's size: that counts when a disk is made, and is nothing to end builds for.
+        """
+        text = replace(self, disk=_DISK).expression()
+        return f"{ROOTS}/linux-builder-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def sized_root(self) -> str:
+        """Another of the same program, by which it is known that it makes a disk of that size."""
+        return f"{self.root}-{self.disk.mebibytes}"
 
     @property
     def ssh_options(self) -> builder_ssh.Options:
@@ -227,7 +237,13 @@ wait "$vm"
         yield from (STATE, LEDGER, PARENT, DISK, PUBLIC_KEY, KNOWN_HOSTS, File(WRAPPER), RootNames(), *_OWN_DIRECTORIES)
         yield from (KeyPair(self.key), LaunchdJob(self.label), Greeting(self.port))
         if self.present:
-            yield from (Metadata(self.root), PROFILES, Attribute(DIRECTORY, NO_BACKUP), self._bundle)
+            yield from (
+                Metadata(self.root),
+                Metadata(self.sized_root),
+                PROFILES,
+                Attribute(DIRECTORY, NO_BACKUP),
+                self._bundle,
+            )
             yield NixSources()  # whose token was sent, where a download is refused (nix_errors)
 
     def changes(self, answers: Answers) -> Iterator[Step]:
@@ -324,14 +340,15 @@ wait "$vm"
         )
 
     def _program(self, answers: Answers) -> Iterator[Step]:
-        found = answers[Metadata(self.root)]
-        if found.kind is Kind.LINK and found.resolves:
+        found, sized = answers[Metadata(self.root)], answers[Metadata(self.sized_root)]
+        is_there = found.kind is Kind.LINK and found.resolves
+        if is_there and sized.kind is Kind.LINK and sized.target == found.target:
             return
         root = quote(self.root)
         # Nix's daemon has no proxy (`facts/field_reports 11`): where there has to be one, root uses the store itself.
         who_fetches = "local" if self.proxy else "daemon"
         yield Change(
-            "realise the builder VM",
+            f"{REALISE} {self._for_the_next_disk}" if is_there else REALISE,
             f"fresh_folder\n{through(self.proxy)}"
             f"decoded > \"$folder/builder.nix\" <<'BYTES'\n{encode(self.expression().encode())}BYTES\n"
             f"{FIND}\n"
@@ -345,13 +362,18 @@ wait "$vm"
             '[ -x "$program/bin/run-nixos-vm" ] ||'
             ' fail "$program has no bin/run-nixos-vm: this nixpkgs is not one that builderfleet knows"\n'
             f"mkdir -p {ROOTS}\n"
+            f"for root in {root} {quote(self.sized_root)}; do\n"
             "/usr/bin/perl -e 'unlink $ARGV[2]; symlink($ARGV[0], $ARGV[2]) && rename($ARGV[2], $ARGV[1])"
-            f' or die "cannot make $ARGV[1]: $!\\n"\' "$program" {root} {root}.new\n'
+            ' or die "cannot make $ARGV[1]: $!\\n"\' "$program" "$root" "$root.new"\ndone\n'
             f"[ -x {root}/bin/run-nixos-vm ] || fail 'the garbage collector came in between: run again'\n",
             (diff("builder.nix", _text(""), _text(self.expression())),),
             limit=3600,
             slow=True,
         )
+
+    @property
+    def _for_the_next_disk(self) -> str:
+        return f"for a disk of {self.disk}, which counts when one is made: one that is there keeps its size"
 
     def _lost_disk(self, answers: Answers) -> Iterator[Step]:
         """A VM that runs on a disk that was deleted loses everything when it stops; a new one is made at its start."""
@@ -372,9 +394,9 @@ wait "$vm"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerBuilderVms:
-    """No GC root keeps a builder VM that is not used any more. `keep` is the root that is."""
+    """No GC root keeps a builder VM that is not used any more. `keep` are the roots of the one that is."""
 
-    keep: str
+    keep: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -384,7 +406,7 @@ class FormerBuilderVms:
         yield RootNames()
 
     def changes(self, answers: Answers) -> Iterator[Step]:
-        former = [name for name in answers[RootNames()] if f"{ROOTS}/{name}" != self.keep]
+        former = [name for name in answers[RootNames()] if f"{ROOTS}/{name}" not in self.keep]
         if former:
             names = " ".join(quote(f"{ROOTS}/{name}") for name in former)
             yield Change("let the garbage collector have former builder VMs", f"rm -f {names}\n")

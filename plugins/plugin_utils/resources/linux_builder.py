@@ -166,7 +166,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
         KeyRotation(key=KEY, word=value["linux_builder_key_rotation"], port=value["linux_builder_port"], alias=ALIAS),
     )
     yield "cleanup", TrustedFiles()
-    yield "cleanup", FormerBuilderVms(keep=vm.root)
+    yield "cleanup", FormerBuilderVms(keep=(vm.root, vm.sized_root))
     if value["linux_builder_build"] != "never":
         yield "build", build
 
