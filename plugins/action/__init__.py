@@ -160,7 +160,7 @@ class MacAction(ActionBase):  # type: ignore[misc]
             with self._limited(script.limit):
                 ran = self._low_level_execute_command("/bin/sh -s", in_data=script.text.encode(), sudoable=True)
         except AnsibleConnectionFailure as error:
-            lost = not_connected(str(error))
+            lost = not_connected(str(error), answered=session.answered)
             made = "; ".join(change.summary for change in session.made)
             session.failure = SessionError(lost.remark + (f" (after: {made})" if made else ""), lost.outcome)
             return "", ""

@@ -22,6 +22,7 @@ class Row:
     outcome: Outcome
     remedy: str
     seen: tuple[str, ...]
+    goes_down: bool = False  # what a Mac that answered a moment ago says while it is shut down or restarted
 
 
 _OPENSSH = "OpenSSH 9.2"
@@ -117,6 +118,7 @@ TABLE = (
         "It is awake and nobody listens there: switch Remote Login on (System Settings > General > Sharing), unless the "
         "address or the port is another's",
         (_OPENSSH, _PARAMIKO),
+        goes_down=True,
     ),
     Row(
         r"(could not resolve hostname|cannot find) \S+\.local\b",
@@ -157,6 +159,7 @@ TABLE = (
         "It took the connection and closed it before anybody could log in: its sshd has too many (MaxStartups), punishes this "
         "address (PerSourcePenalties), or a firewall stands before it. Try again in some minutes",
         (_OPENSSH, _PARAMIKO),
+        goes_down=True,
     ),
     Row(
         r"client_loop|broken pipe|connection reset|closed by remote host|shared connection to .* closed|connection was lost|"
@@ -171,6 +174,7 @@ TABLE = (
         "It closed the connection while it was logged in to: Remote Login is for some accounts only and not for this one "
         "(Sharing > Remote Login > Allow access for), or the Mac was just shutting down",
         (_OPENSSH, _PARAMIKO),
+        goes_down=True,
     ),
 )  # fmt: skip
 
@@ -180,12 +184,17 @@ def row_of(reason: str) -> Row | None:
     return next((row for row in TABLE if re.search(row.text, reason, re.IGNORECASE)), None)
 
 
-def not_connected(reason: str) -> Result:
-    """What it means that a Mac could not be connected to, or was lost, by what the client said."""
+def not_connected(reason: str, *, answered: bool = False) -> Result:
+    """What it means that a Mac could not be connected to, or was lost, by what the client said.
+
+    One that has `answered` a moment before and now refuses is being shut down or restarted: nobody switched anything off.
+    """
     said = "\n".join(line for line in _without_escapes(reason).splitlines() if line.strip(" @\t"))
     row = row_of(said)
     if row is None:
         return Result(Outcome.FAILED, said or "it could not be connected to, and the client gave no reason")
+    if answered and row.goes_down:
+        return Result(Outcome.UNREACHABLE, f"{said}\nIt answered a moment ago, so it is being shut down or restarted")
     return Result(row.outcome, f"{said}\n{row.remedy}" if row.remedy else said)
 
 

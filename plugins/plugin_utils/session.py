@@ -74,6 +74,11 @@ class Session:
     _steps: dict[int, tuple[Step, ...]] = field(default_factory=dict)  # by resource, until the Mac is heard again
 
     @property
+    def answered(self) -> bool:
+        """Whether anything came back from this Mac, in this run."""
+        return self._answers is not None or bool(self.made)
+
+    @property
     def answers(self) -> Answers:
         if self._answers is None:
             raise SessionError("this Mac was not asked yet")

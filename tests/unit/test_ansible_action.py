@@ -106,17 +106,37 @@ def test_where_a_person_is_needed_the_task_fails_with_the_remedy(act: Any, sandb
     assert "the lid is closed. Open it" in result["msg"]
 
 
-def test_a_mac_that_goes_away_says_what_was_made_before(act: Any, sandbox: Sandbox) -> None:
-    calls = []
+@pytest.fixture
+def goes_away(sandbox: Sandbox) -> Any:
+    """A Mac that answers so many scripts and then says that."""
 
-    def through(script: str) -> dict[str, Any]:
-        calls.append(script)
-        if len(calls) == 3:
-            raise AnsibleConnectionFailure("Connection timed out")
-        done = sandbox.run(script)
-        return {"stdout": done.stdout, "stderr": done.stderr}
+    def after(answered: int, said: str) -> Any:
+        calls = []
 
-    result, _ = act(Text("/etc/text"), through=through)
+        def through(script: str) -> dict[str, Any]:
+            calls.append(script)
+            if len(calls) > answered:
+                raise AnsibleConnectionFailure(said)
+            done = sandbox.run(script)
+            return {"stdout": done.stdout, "stderr": done.stderr}
+
+        return through
+
+    return after
+
+
+@pytest.mark.parametrize(("answered", "outcome"), [(0, "needs a person"), (1, "unreachable"), (2, "unreachable")])
+def test_a_mac_that_refuses_after_it_has_answered_is_going_down(
+    act: Any, goes_away: Any, answered: int, outcome: str
+) -> None:
+    result, _ = act(
+        Text("/etc/text"), through=goes_away(answered, "ssh: connect to host a port 22: Connection refused")
+    )
+    assert result["outcome"] == outcome, result
+
+
+def test_a_mac_that_goes_away_says_what_was_made_before(act: Any, goes_away: Any) -> None:
+    result, _ = act(Text("/etc/text"), through=goes_away(2, "Connection timed out"))
     assert (result["outcome"], result["unreachable"], result["failed"]) == ("unreachable", True, False)
     assert (result["changed"], result["changes"]) == (True, ["write /etc/text"])
     assert "Connection timed out (after: write /etc/text)" in result["msg"]

@@ -62,6 +62,26 @@ def test_only_what_sleep_and_distance_look_like_needs_no_remedy() -> None:
         assert row.remedy or row.outcome is UNREACHABLE, row
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ssh: connect to host anna port 22: Connection refused",
+        "kex_exchange_identification: Connection closed by remote host",
+        "Connection closed by 192.0.2.1 port 22",
+    ],
+)
+def test_who_answered_a_moment_ago_and_now_refuses_is_going_down(said: str) -> None:
+    """Nobody switched Remote Login off in between: the Mac is restarting, and owed to the next run."""
+    assert not_connected(said).outcome is not UNREACHABLE
+    lost = not_connected(said, answered=True)
+    assert lost.outcome is UNREACHABLE and lost.remark.startswith(said) and "restarted" in lost.remark
+
+
+@pytest.mark.parametrize("said", ["Host key verification failed.", "a@b: Permission denied (publickey)."])
+def test_who_answered_and_now_has_another_key_or_lets_nobody_in_is_no_mac_that_goes_down(said: str) -> None:
+    assert not_connected(said, answered=True) == not_connected(said)
+
+
 def test_the_reason_stands_first_and_is_fit_for_a_terminal() -> None:
     result = not_connected("\x1b[31mssh: connect to host anna port 22: Connection refused\x1b[0m\r\n@@@@\n\x07")
     first, second = result.remark.splitlines()

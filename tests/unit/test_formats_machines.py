@@ -57,6 +57,7 @@ OUR_LINES = [
 ]
 FOREIGN_FILES = files(FOREIGN_LINES)
 FILES = files([*FOREIGN_LINES, *OUR_LINES])
+SOUND_FILES = files([line for line in [*FOREIGN_LINES, *OUR_LINES] if not machines.problems(line)])
 Fields = tuple[bytes, ...]
 
 
@@ -136,7 +137,7 @@ def test_no_problem_is_made(data: bytes, machine: Machine) -> None:
     assert len(without) <= len(before)
 
 
-@given(FILES)
+@given(SOUND_FILES)
 def test_both_parsers_read_a_file_without_problems_alike(data: bytes) -> None:
     assume(not machines.problems(data))
     edited = machines.with_machine(data, OURS)
