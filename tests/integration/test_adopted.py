@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from builderfleet.plugin_utils.resources.nix_daemon import SAME_MOMENT
+
 from tests.simulated_mac import SimulatedMac
 
 from .harness import FrontEnd, writes_since
@@ -40,6 +42,8 @@ def test_an_inline_builders_setting_does_not_hide_the_builder(
     alike("inline", end(run, converged))
     assert f"/etc/nix/nix.custom.conf, line {line}, sets builders" in run.output
     assert [path for path in writes_since(converged, mark) if path.startswith("/etc/nix")] == []
+    # The daemon's start and the file's change are known in whole seconds: beyond that, which of the two came first is plain.
+    converged.run(f"sleep {SAME_MOMENT + 2}")
     converged.run("perl -pi -e 's,^builders = .*,$&;\\@/etc/nix/machines,' /etc/nix/nix.custom.conf")
     run = door.run(converged)
     assert (run.outcome, run.code) == ("changed", 0), run.output
