@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
 
 from . import shared
 
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> int:
 def ask(arguments: list[str]) -> tuple[int, str]:
     """What launchd answers: its status and its text."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(shared.LAUNCHD_SOCKET))
+        connection.connect(shared.LAUNCHD_SOCKET)
         connection.sendall((json.dumps(arguments) + "\n").encode())
         status, text = json.loads(connection.makefile("r").readline())
     return int(status), str(text)
@@ -77,7 +76,8 @@ def _in_ssh_session() -> bool:
     """Whether sshd is among the callers' parents; a job of launchd's has only launchd above it."""
     pid = os.getppid()
     while pid > 1:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)
         if "(sshd" in fields[0]:
             return True
         pid = int(fields[1].split()[1])

@@ -14,20 +14,23 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
 
-HIDDEN = Path("/.simulated-mac")  # what a Mac does not have is in here, out of every PATH
-STATE = HIDDEN / "state"  # logs; outlive a reboot
-WORLD = HIDDEN / "world"  # the disk's part that is no file of a Mac: volumes, directory service, keychain
-DEBIAN = HIDDEN / "debian/usr"
-LAUNCHD_SOCKET = HIDDEN / "run/launchd"
-SYSTEM_BOOT = HIDDEN / "run/boot.json"
+TYPE_CHECKING = False  # every call of a double is a start of Python, of which `typing` and `pathlib` would be half
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
+
+    World = dict[str, Any]
+    Main = Callable[[list[str]], int | None]
+
+HIDDEN = "/.simulated-mac"  # what a Mac does not have is in here, out of every PATH
+STATE = f"{HIDDEN}/state"  # logs; outlive a reboot
+WORLD = f"{HIDDEN}/world"  # the disk's part that is no file of a Mac: volumes, directory service, keychain
+DEBIAN = f"{HIDDEN}/debian/usr"
+LAUNCHD_SOCKET = f"{HIDDEN}/run/launchd"
+SYSTEM_BOOT = f"{HIDDEN}/run/boot.json"
 
 EX_USAGE = 64
-
-World = dict[str, Any]
 
 
 class Exit(Exception):
@@ -55,7 +58,7 @@ def unmodelled(why: str) -> NoReturn:
 @contextlib.contextmanager
 def _locked(exclusive: bool) -> Iterator[None]:
     # World-readable, and flock asks for no write access: doubles that only read run as any user.
-    with (WORLD / "lock").open("rb") as lock:
+    with open(f"{WORLD}/lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
 
@@ -67,7 +70,8 @@ def world() -> World:
 
 
 def _load() -> World:
-    loaded: World = json.loads((WORLD / "world.json").read_bytes())
+    with open(f"{WORLD}/world.json", "rb") as file:
+        loaded: World = json.load(file)
     return loaded
 
 
@@ -79,9 +83,10 @@ def changing() -> Iterator[World]:
         before = json.dumps(state)
         yield state
         if json.dumps(state) != before:
-            beside = WORLD / ".world.json.new"
-            beside.write_text(json.dumps(state, indent=1) + "\n")
-            beside.rename(WORLD / "world.json")
+            beside = f"{WORLD}/.world.json.new"
+            with open(beside, "w") as file:
+                file.write(json.dumps(state, indent=1) + "\n")
+            os.rename(beside, f"{WORLD}/world.json")
 
 
 def fault(name: str) -> Any:
@@ -105,7 +110,7 @@ def use_up(name: str) -> bool:
 def log(name: str, record: dict[str, Any]) -> None:
     """Append a line to a log that any user may write to."""
     line = json.dumps({"time": round(time.time(), 3), **record}) + "\n"
-    descriptor = os.open(STATE / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(f"{STATE}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, line.encode())
     finally:
@@ -126,13 +131,10 @@ def full_disk_access() -> bool:
 def debian(command: str) -> str:
     """The path of a real tool in the hidden place."""
     for directory in ("bin", "sbin"):
-        path = DEBIAN / directory / command
-        if path.exists():
-            return str(path)
+        path = f"{DEBIAN}/{directory}/{command}"
+        if os.path.exists(path):
+            return path
     raise FileNotFoundError(f"the simulated Mac's host has no {command}")
-
-
-Main = Callable[[list[str]], "int | None"]
 
 
 def run(command: str, main: Main) -> NoReturn:

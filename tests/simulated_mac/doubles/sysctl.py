@@ -13,7 +13,8 @@ from . import shared
 def values() -> dict[str, str]:
     """Every oid that is modelled, by what this Mac is. On Intel two of them do not exist."""
     identity = shared.world()["identity"]
-    boot = json.loads(shared.SYSTEM_BOOT.read_text())
+    with open(shared.SYSTEM_BOOT) as file:
+        boot = json.load(file)
     moment = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(boot["time"]))
     found = {
         "hw.memsize": str(identity["memory"]),
