@@ -187,14 +187,16 @@ def row_of(reason: str) -> Row | None:
 def not_connected(reason: str, *, answered: bool = False) -> Result:
     """What it means that a Mac could not be connected to, or was lost, by what the client said.
 
-    One that has `answered` a moment before and now refuses is being shut down or restarted: nobody switched anything off.
+    One that has `answered` a moment before and now refuses is most likely shut down or restarted: the next run tells.
     """
     said = "\n".join(line for line in _without_escapes(reason).splitlines() if line.strip(" @\t"))
     row = row_of(said)
     if row is None:
         return Result(Outcome.FAILED, said or "it could not be connected to, and the client gave no reason")
     if answered and row.goes_down:
-        return Result(Outcome.UNREACHABLE, f"{said}\nIt answered a moment ago, so it is being shut down or restarted")
+        return Result(
+            Outcome.UNREACHABLE, f"{said}\nIt answered a moment ago: most likely it is being shut down or restarted"
+        )
     return Result(row.outcome, f"{said}\n{row.remedy}" if row.remedy else said)
 
 
