@@ -30,7 +30,7 @@ def variables_for(lab: Lab, report: Callable[[str], None] = lambda line: None) -
         "linux_builder_host_key": (guest / "ssh_host_ed25519_key.pub").read_text().strip(),
         "linux_builder_memory": "384MiB",  # of this machine's, not of the simulated one's
         "linux_builder_disk": "2GiB",
-        "linux_builder_cores": 2,
+        "linux_builder_cores": 1,
     }
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import disk, faults, snapshot
+from . import disk, faults, guest_memory, snapshot
 from .doubles.jobs import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -340,21 +340,32 @@ class SimulatedMac:
     # The disk
 
     def save(self, name: str) -> None:
-        """Copy the whole disk under a name of the lab's. The Mac is switched off for it, in order, and on again."""
+        """Copy the whole disk under a name of the lab's, with the memory of the builder VM if one runs.
+
+        The Mac is switched off for it and on again: in order, but where the VM is to go on, which then stands still.
+        """
         was_on = self.on
+        if was_on and guest_memory.keep(self):
+            self.power_cut()
         self.shut_down()
         saved = self.lab.directory / "saved" / name
         saved.parent.mkdir(exist_ok=True)
         disk.copy(self.disk, saved)
         if was_on:
-            self.power_on()
+            self._power_on_with_guest()
 
     def restore(self, name: str) -> None:
         """Put a saved disk, of this Mac or another of the lab, in place of its own. It is on afterwards."""
         self._off()
         disk.copy(self.lab.directory / "saved" / name, self.disk)
         disk.rename(self.disk, self.name)
+        self._power_on_with_guest()
+
+    def _power_on_with_guest(self) -> None:
+        has_guest = guest_memory.kept(self)
         self.power_on()
+        if has_guest:
+            guest_memory.wake(self)
 
     def reset(self) -> None:
         """Back to the factory: nothing stays. It is on afterwards."""

@@ -98,7 +98,7 @@ def _with_libraries(release: Release, program: str, tree: Path, target: Path) ->
 
 def _settings(tree: Path) -> None:
     etc = tree / "etc"
-    for name in ("boot", "serve-ssh", "power"):
+    for name in ("boot", "serve-ssh", "shares", "power"):
         _source(name, etc / name, 0o755)
     _source("inittab", etc / "inittab")
     _source("nix.conf", etc / "nix" / "nix.conf")

@@ -77,6 +77,18 @@ case ${machine-} in
     ;;
 esac
 
+# A guest whose memory was kept with the Mac's disk goes on where it was, once, if this is the machine that it was in.
+kept=/.simulated-mac/world/guest control=/.simulated-mac/run/guest-$$
+if [ -w "${control%/*}" ]; then
+  printf '%s\n' "$@" > "$control.line"
+  set -- "$@" -qmp "unix:$control.qmp,server=on,wait=off" -serial "unix:$control.serial,server=on,wait=off"
+  if cmp -s "$kept/line" "$control.line"; then
+    exec 9<"$kept/memory"
+    set -- "$@" -incoming fd:9
+  fi
+  rm -rf "$kept"
+fi
+
 LD_LIBRARY_PATH=$debian/lib/x86_64-linux-gnu
 QEMU_MODULE_DIR=$debian/lib/x86_64-linux-gnu/qemu
 export LD_LIBRARY_PATH QEMU_MODULE_DIR
