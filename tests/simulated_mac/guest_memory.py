@@ -14,14 +14,16 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import GuestError
 
 if TYPE_CHECKING:
     from .mac import SimulatedMac
+
+T = TypeVar("T")
 
 LIMIT = 60.0  # seconds for each step
 _FASTEST = 2**40  # bytes a second: nothing but this machine's own disk is to slow it down
@@ -30,16 +32,15 @@ _LONGEST_PAUSE = 60_000  # milliseconds: rather a long pause than many rounds
 
 def keep(mac: SimulatedMac) -> bool:
     """Write down the memory of a Mac's guest, which stands still from then on. False where there is not one that is up."""
-    run = mac.root / ".simulated-mac/run"
-    running = [path for path in run.glob("guest-*.qmp") if _listens(path)]
+    running = _running(mac)
     if len(running) != 1:
         return False
-    control = running[0]
+    ((control, connection),) = running.items()
     _obey(control.with_suffix(".serial"), "freeze", "frozen")
     place = mac.disk / "world/guest"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    with _monitor(control) as ask:
+    with _monitor(connection) as ask:
         ask("migrate-set-parameters", {"max-bandwidth": _FASTEST, "downtime-limit": _LONGEST_PAUSE})
         ask("migrate", {"uri": "exec:/bin/cat > /.simulated-mac/world/guest/memory"})
         _until(lambda: _migrated(ask("query-migrate")), f"{mac.name}: the guest's memory is not written")
@@ -54,31 +55,37 @@ def kept(mac: SimulatedMac) -> bool:
 
 def wake(mac: SimulatedMac) -> None:
     """Wait until the guest of a Mac that was switched on goes on from the memory that was kept, and has its shares again."""
-    run = mac.root / ".simulated-mac/run"
-    _until(lambda: any(map(_listens, run.glob("guest-*.qmp"))), f"{mac.name}: no guest goes on from the memory kept")
-    (control,) = filter(_listens, run.glob("guest-*.qmp"))
+    ((control, connection),) = _until(lambda: _running(mac), f"{mac.name}: no guest is started").items()
     if kept(mac):
         raise GuestError(f"{mac.name}: the guest was to go on from the memory kept, and booted; see {control}'s .line")
-    with _monitor(control) as ask:
+    with _monitor(connection) as ask:
         _until(lambda: ask("query-status")["running"], f"{mac.name}: the guest's memory is not read")
     _obey(control.with_suffix(".serial"), "thaw", "thawed")
 
 
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
+def _running(mac: SimulatedMac) -> dict[Path, socket.socket]:
+    """A connection to the monitor of each QEMU that is there, by its socket. What a dead one left refuses."""
+    found = {}
+    for path in (mac.root / ".simulated-mac/run").glob("guest-*.qmp"):
+        connection = socket.socket(socket.AF_UNIX)
         try:
             connection.connect(str(path))
-        except OSError:
-            return False
-    return True
+        except ConnectionRefusedError:
+            connection.close()
+        else:
+            connection.settimeout(LIMIT)
+            found[path] = connection
+    return found
 
 
-def _until(done: Any, otherwise: str) -> None:
+def _until(ask: Callable[[], T], otherwise: str) -> T:
+    """The first answer that is true."""
     deadline = time.monotonic() + LIMIT
-    while not done():
+    while not (answer := ask()):
         if time.monotonic() > deadline:
             raise GuestError(f"{otherwise} after {LIMIT:.0f} seconds")
         time.sleep(0.02)
+    return answer
 
 
 def _obey(path: Path, word: str, wanted: str) -> None:
@@ -99,11 +106,9 @@ def _obey(path: Path, word: str, wanted: str) -> None:
 
 
 @contextlib.contextmanager
-def _monitor(path: Path) -> Iterator[Any]:
+def _monitor(connection: socket.socket) -> Iterator[Any]:
     """A function that gives QEMU's monitor a command and returns its answer (QMP)."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(LIMIT)
-        connection.connect(str(path))
+    with connection:
         answers = connection.makefile("r")
         answers.readline()  # its greeting
 
