@@ -315,7 +315,7 @@ class Lab:
         return f"http://{self.network.gateway}:{self.port}"
 
     def requests(self) -> list[dict[str, str]]:
-        """What was fetched: from (address), path, fault."""
+        """What was fetched: from (address), host (which a proxy was asked for, else empty), path, fault."""
         log = self.directory / "requests.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 

@@ -569,11 +569,17 @@ def fatal(text: str) -> NoReturn:
     sys.exit(1)
 
 
+def as_url(given: str) -> str | None:
+    """As Rust's Url is written down: an address without a path has the root as one."""
+    return f"{given}/" if given.count("/") == 2 else given or None
+
+
 def read_settings(words: list[str]) -> dict[str, Any]:
     """As the command line says; a wrong one ends with status 2, as clap does."""
     if words[:1] == ["macos"]:
         words = words[1:]
-    names = ["no-confirm", "logger=", "enable-flakes", "extra-conf=", "ssl-cert-file=", "no-modify-profile", "explain"]
+    names = ["no-confirm", "logger=", "enable-flakes", "extra-conf=", "no-modify-profile", "explain"]
+    names += ["ssl-cert-file=", "proxy="]
     try:
         options, rest = getopt.getopt(words, "v", names)
     except getopt.GetoptError as error:
@@ -589,7 +595,8 @@ def read_settings(words: list[str]) -> dict[str, Any]:
         "modify_profile": "--no-modify-profile" not in given,
         "enable_flakes": "--enable-flakes" in given,
         "extra_conf": [{"String": value} for name, value in options if name == "--extra-conf"],
-        "ssl_cert_file": values.get("--ssl-cert-file"),
+        "ssl_cert_file": values.get("--ssl-cert-file", os.environ.get("NIX_INSTALLER_SSL_CERT_FILE")),
+        "proxy": as_url(values.get("--proxy", os.environ.get("NIX_INSTALLER_PROXY", ""))),
         "add_channel": False,
         "force": False,
         "nix_build_group_name": GROUP,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's web server, from which its Macs fetch what they would fetch from the internet.
 
-Serves the files in the lab's `www` directory. `www-faults.json` names paths that are not to be delivered as they are:
+Serves the files in the lab's `www` directory, and is an HTTP proxy to whoever asks for them at another host's address: no
+other host exists in a lab. `www-faults.json` names paths that are not to be delivered as they are:
 "404", "truncated" (the body ends early), "wrong" (other bytes of the same length).
 """
 
@@ -11,6 +12,7 @@ import http.server
 import json
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,13 +28,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        path = self.path.split("?")[0].lstrip("/")
+        asked = urlsplit(self.path)
+        path = asked.path.lstrip("/")
         root = self.directory / "www"
         file = (root / path).resolve()
         faults = self.directory / "www-faults.json"
         fault = json.loads(faults.read_text()).get(path, "") if faults.exists() else ""
         with (self.directory / "requests.jsonl").open("a") as log:
-            log.write(json.dumps({"from": self.client_address[0], "path": path, "fault": fault}) + "\n")
+            log.write(
+                json.dumps({"from": self.client_address[0], "host": asked.netloc, "path": path, "fault": fault}) + "\n"
+            )
         if fault == "404" or not file.is_relative_to(root.resolve()) or not file.is_file():
             self.send_error(404)
             return
