@@ -131,7 +131,7 @@ class _DiskFull(Fault):
     def on(self, mac: SimulatedMac, value: object) -> None:
         super().on(mac, value)
         size = 65536 if value is True else int(str(value))
-        tools = DEBIAN / "bin"
+        tools = f"{DEBIAN}/bin"
         mac.run(
             f"mkdir -p {_STATE_DIRECTORY} && {tools}/mount -t tmpfs -o size={size},mode=755 full {_STATE_DIRECTORY}\n"
             + (

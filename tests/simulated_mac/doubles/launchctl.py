@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
 import time
-from pathlib import Path
 
-from . import shared
+from . import quickly, shared
 
 RESTART_LIMIT = 30.0  # seconds
 
@@ -59,17 +56,14 @@ def main(arguments: list[str]) -> int:
 
 def ask(arguments: list[str]) -> tuple[int, str]:
     """What launchd answers: its status and its text."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(shared.LAUNCHD_SOCKET))
-        connection.sendall((json.dumps(arguments) + "\n").encode())
-        status, text = json.loads(connection.makefile("r").readline())
+    status, text = quickly.ask(shared.LAUNCHD_SOCKET, arguments)
     return int(status), str(text)
 
 
 def _runs(arguments: list[str]) -> int:
     """How often the job has been started that a command is about; 0 when it is not loaded."""
     status, text = ask([" jobs"])
-    jobs = json.loads(text) if status == 0 else []
+    jobs = quickly.loads(text) if status == 0 else []
     return next((int(job["runs"]) for job in jobs if arguments[-1] == f"system/{job['label']}"), 0)
 
 
@@ -77,7 +71,8 @@ def _in_ssh_session() -> bool:
     """Whether sshd is among the callers' parents; a job of launchd's has only launchd above it."""
     pid = os.getppid()
     while pid > 1:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)
         if "(sshd" in fields[0]:
             return True
         pid = int(fields[1].split()[1])

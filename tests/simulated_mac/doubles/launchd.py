@@ -195,10 +195,10 @@ def serve(launchd: Launchd, connection: socket.socket) -> None:
 
 
 def main() -> None:
-    boot = json.loads(shared.SYSTEM_BOOT.read_text())
+    boot = json.loads(Path(shared.SYSTEM_BOOT).read_text())
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(shared.LAUNCHD_SOCKET))
-    shared.LAUNCHD_SOCKET.chmod(0o666)
+    listener.bind(shared.LAUNCHD_SOCKET)
+    Path(shared.LAUNCHD_SOCKET).chmod(0o666)
     listener.listen(64)
     listener.setblocking(False)
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

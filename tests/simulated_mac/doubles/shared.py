@@ -8,26 +8,30 @@ log, on which tests fail: a double never says yes to what it does not know.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
 
-HIDDEN = Path("/.simulated-mac")  # what a Mac does not have is in here, out of every PATH
-STATE = HIDDEN / "state"  # logs; outlive a reboot
-WORLD = HIDDEN / "world"  # the disk's part that is no file of a Mac: volumes, directory service, keychain
-DEBIAN = HIDDEN / "debian/usr"
-LAUNCHD_SOCKET = HIDDEN / "run/launchd"
-SYSTEM_BOOT = HIDDEN / "run/boot.json"
+from . import quickly
+
+TYPE_CHECKING = False  # every call of a double is a start of Python, of which `typing` and `pathlib` would be half
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BufferedReader
+    from typing import Any, NoReturn
+
+    World = dict[str, Any]
+    Main = Callable[[list[str]], int | None]
+
+HIDDEN = "/.simulated-mac"  # what a Mac does not have is in here, out of every PATH
+STATE = f"{HIDDEN}/state"  # logs; outlive a reboot
+WORLD = f"{HIDDEN}/world"  # the disk's part that is no file of a Mac: volumes, directory service, keychain
+DEBIAN = f"{HIDDEN}/debian/usr"
+LAUNCHD_SOCKET = f"{HIDDEN}/run/launchd"
+SYSTEM_BOOT = f"{HIDDEN}/run/boot.json"
 
 EX_USAGE = 64
-
-World = dict[str, Any]
 
 
 class Exit(Exception):
@@ -52,36 +56,42 @@ def unmodelled(why: str) -> NoReturn:
     raise Unmodelled(why)
 
 
-@contextlib.contextmanager
-def _locked(exclusive: bool) -> Iterator[None]:
+def _locked(how: int) -> BufferedReader:
+    """The lock on the world, which is held until the file is closed."""
     # World-readable, and flock asks for no write access: doubles that only read run as any user.
-    with (WORLD / "lock").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
+    lock = open(f"{WORLD}/lock", "rb")  # noqa: SIM115
+    fcntl.flock(lock, how)
+    return lock
 
 
 def world() -> World:
     """The world as it is now, to read."""
-    with _locked(exclusive=False):
+    with _locked(fcntl.LOCK_SH):
         return _load()
 
 
 def _load() -> World:
-    loaded: World = json.loads((WORLD / "world.json").read_bytes())
+    with open(f"{WORLD}/world.json", encoding="utf-8") as file:
+        loaded: World = quickly.loads(file.read())
     return loaded
 
 
-@contextlib.contextmanager
-def changing() -> Iterator[World]:
+class changing:
     """The world, to change: written back when the block ends without an exception."""
-    with _locked(exclusive=True):
-        state = _load()
-        before = json.dumps(state)
-        yield state
-        if json.dumps(state) != before:
-            beside = WORLD / ".world.json.new"
-            beside.write_text(json.dumps(state, indent=1) + "\n")
-            beside.rename(WORLD / "world.json")
+
+    def __enter__(self) -> World:
+        self._lock = _locked(fcntl.LOCK_EX)
+        self._world = _load()
+        self._before = quickly.dumps(self._world)
+        return self._world
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        with self._lock:
+            if kind is None and quickly.dumps(self._world) != self._before:
+                beside = f"{WORLD}/.world.json.new"
+                with open(beside, "w") as file:
+                    file.write(quickly.dumps(self._world) + "\n")
+                os.rename(beside, f"{WORLD}/world.json")
 
 
 def fault(name: str) -> Any:
@@ -104,8 +114,8 @@ def use_up(name: str) -> bool:
 
 def log(name: str, record: dict[str, Any]) -> None:
     """Append a line to a log that any user may write to."""
-    line = json.dumps({"time": round(time.time(), 3), **record}) + "\n"
-    descriptor = os.open(STATE / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    line = quickly.dumps({"time": round(time.time(), 3), **record}) + "\n"
+    descriptor = os.open(f"{STATE}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, line.encode())
     finally:
@@ -126,13 +136,10 @@ def full_disk_access() -> bool:
 def debian(command: str) -> str:
     """The path of a real tool in the hidden place."""
     for directory in ("bin", "sbin"):
-        path = DEBIAN / directory / command
-        if path.exists():
-            return str(path)
+        path = f"{DEBIAN}/{directory}/{command}"
+        if os.path.exists(path):
+            return path
     raise FileNotFoundError(f"the simulated Mac's host has no {command}")
-
-
-Main = Callable[[list[str]], "int | None"]
 
 
 def run(command: str, main: Main) -> NoReturn:
@@ -156,7 +163,9 @@ def run(command: str, main: Main) -> NoReturn:
     except SystemExit as end:
         status = int(end.code or 0)
     # A command that a script gives no standard output is logged all the same.
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        pass
     log("calls.jsonl", {"argv": [command, *arguments], "uid": os.getuid(), "status": status})
     os._exit(status)

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
-from . import shared
+from . import quickly, shared
 
 
 def values() -> dict[str, str]:
     """Every oid that is modelled, by what this Mac is. On Intel two of them do not exist."""
     identity = shared.world()["identity"]
-    boot = json.loads(shared.SYSTEM_BOOT.read_text())
+    with open(shared.SYSTEM_BOOT) as file:
+        boot = quickly.loads(file.read())
     moment = time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(boot["time"]))
     found = {
         "hw.memsize": str(identity["memory"]),

@@ -34,7 +34,7 @@ SYSTEM = (
 
 
 def backing(volume: Volume) -> Path:
-    return shared.WORLD / "volumes" / str(volume["uuid"])
+    return Path(shared.WORLD, "volumes") / str(volume["uuid"])
 
 
 def every(world: dict[str, Any]) -> list[Volume]:

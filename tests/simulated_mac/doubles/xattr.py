@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from . import shared
 
@@ -23,7 +22,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _one(verb: str, path: str, words: list[str], hexadecimal: bool) -> int:
-    if not Path(path).exists():
+    if not os.path.exists(path):
         print(f"xattr: [Errno 2] No such file or directory: '{path}'", file=sys.stderr)
         return 1
     has = attributes(path)
