@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import FrontEnd, writes_since
+from .harness import FrontEnd, Pyinfra, writes_since
 from .parity import Alike, end
 
 NIX_ALONE: dict[str, Any] = {"nix_state": "present", "linux_builder_state": "absent"}
@@ -25,13 +25,22 @@ launchctl kickstart -k system/org.nixos.nix-daemon
 """
 
 
-@pytest.fixture
-def mac_with_nix(lab: Lab, door: FrontEnd, converged_disk: str) -> SimulatedMac:
-    """A Mac with a Nix of its own, and no builder."""
-    mac = lab.start("taken-back")
+@pytest.fixture(scope="module")
+def disk_with_nix(lab: Lab, pyinfra: Pyinfra, converged_disk: str) -> str:
+    """The name under which the disk of a Mac with a Nix of its own and no builder is kept."""
+    mac = lab.start("pattern-of-nix")
     mac.restore(converged_disk)
-    run = door.run(mac, **NIX_ALONE)
+    run = pyinfra.run(mac, **NIX_ALONE)
     assert run.outcome == "changed", run.output
+    mac.save("nix-alone")
+    mac.stop()
+    return "nix-alone"
+
+
+@pytest.fixture
+def mac_with_nix(lab: Lab, disk_with_nix: str) -> SimulatedMac:
+    mac = lab.start("taken-back")
+    mac.restore(disk_with_nix)
     return mac
 
 

@@ -67,6 +67,7 @@ def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **va
             ("linux_builder_nixpkgs_release", "Intel", "26.05"),
         ),
         ({"rosetta": True}, {}, ("Rosetta", "arch -arm64")),
+        ({}, {"linux_builder_disk": "900TiB"}, ("linux_builder_disk", "may grow beyond that", "GiB are free there")),
     ],
     ids=[
         "size",
@@ -80,6 +81,7 @@ def refused(mac: SimulatedMac, door: FrontEnd, alike: Alike, scenario: str, **va
         "old-macos",
         "intel",
         "rosetta",
+        "disk",
     ],
 )
 def test_wrong_for_this_mac(

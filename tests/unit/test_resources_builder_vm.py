@@ -21,6 +21,7 @@ from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE, Entry, Ledg
 from builderfleet.plugin_utils.questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
+from builderfleet.plugin_utils.questions.free_space import MAC_SPACE, Space
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
 from builderfleet.plugin_utils.questions.network import Greeting
@@ -249,6 +250,18 @@ def test_certificates_that_are_none_are_refused_before_anything_is_touched(bundl
     asked = answers(resource, world)
     (refused,) = resource.refusals(asked)
     assert re.search(rf"^linux_builder_certificates: .*{problem}", str(refused))
+
+
+def test_a_disk_that_the_mac_cannot_hold_is_refused_where_it_is_still_to_be_made() -> None:
+    wanted = replace(WANTED, disk=Size.parse("600GiB"))
+    world: World = {MAC_SPACE: Space(500 * 2**30, 80 * 2**30)}
+    (refused,) = wanted.refusals(answers(wanted, world))
+    assert str(refused) == (
+        "linux_builder_disk: the volume that the VM's disk is to be on has 500GiB, and the disk may grow beyond that."
+        " Take no more than this Mac can spare: 80GiB are free there"
+    )
+    assert list(replace(wanted, disk=Size.parse("500GiB")).refusals(answers(wanted, world))) == []
+    assert list(wanted.refusals(answers(wanted, CONVERGED | world))) == []
 
 
 def test_certificates_of_a_nix_that_is_not_there_yet_come_with_it() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from builderfleet.plugin_utils.asking import Unknown
 from builderfleet.plugin_utils.checks.examination import NotReached, fingerprint
-from builderfleet.plugin_utils.checks.guest import MAC_SPACE, NO_FETCHES, NOT_REACHED, NoFetch, no_fetch
+from builderfleet.plugin_utils.checks.guest import NO_FETCHES, NOT_REACHED, NoFetch, no_fetch
 from builderfleet.plugin_utils.checks.ssh import LAST_WORDS, LastWord
 from builderfleet.plugin_utils.checks.vm import KEPT_OUT
 from builderfleet.plugin_utils.endings import STARTS
@@ -22,7 +22,7 @@ from builderfleet.plugin_utils.ledger import LEDGER
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.questions.clock import Clock
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
-from builderfleet.plugin_utils.questions.free_space import Space
+from builderfleet.plugin_utils.questions.free_space import MAC_SPACE, Space
 from builderfleet.plugin_utils.questions.guest import Guest, GuestState, Tried
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
@@ -669,6 +669,12 @@ def test_what_people_read() -> None:
         "-      port      not reached: job comes first",
         "?      host key  could not be told",
     ]
+
+
+def test_room_that_the_guest_believes_to_have_and_the_mac_has_not_is_said() -> None:
+    world: World = {MAC_SPACE: Space(500 * 2**30, 10 * 2**30)}
+    said = {each.check: each.cause for each in of(DOCTOR, HEALTHY | world)}["disk"]
+    assert said.endswith("10.0GiB on this Mac, less than the guest believes to have")
 
 
 def test_fingerprints_are_those_of_ssh() -> None:

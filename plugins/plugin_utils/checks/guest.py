@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from ..asking import Unknown
 from ..finding import Finding, broken, fine
 from ..questions.clock import Clock
-from ..questions.free_space import FreeSpace
+from ..questions.free_space import MAC_SPACE
 from ..questions.guest import GuestState
 from ..resources.builder_vm import DISK
 from .examination import Examination
 
-# /var is on the volume that is written to; / is a sealed one (facts/macos_commands §1).
-MAC_SPACE = FreeSpace("/private/var")
 LEAST_ON_MAC = 2**30
 # The guest collects garbage while it builds, when less than a GiB is free (facts/linux_builder §1.2): what is free beyond
 # half of that, it gets by itself.
@@ -124,7 +122,8 @@ def disk(examination: Examination) -> Finding:
             f"`sudo ssh {examination.builder.vm.alias} nix-collect-garbage` on that Mac makes room. If it is too small:"
             f" raise linux_builder_disk, remove {DISK.path} there, and run the rollout: it makes a new one",
         )
-    return fine("disk", f"{seen}, {_size(mac.free)} on this Mac")
+    less = ", less than the guest believes to have" if mac.free < free else ""
+    return fine("disk", f"{seen}, {_size(mac.free)} on this Mac{less}")
 
 
 def clock(examination: Examination) -> Finding:

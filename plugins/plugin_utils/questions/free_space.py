@@ -36,3 +36,7 @@ class FreeSpace:
         except (IndexError, ValueError) as error:
             seen = ran.errors.strip() or ran.output.strip() or "nothing"
             raise Unknown(f"df {self.path} ended with status {ran.status} and said {seen}") from error
+
+
+MAC_SPACE = FreeSpace("/private/var")
+"""/var is on the volume that is written to; / is a sealed one (`facts/macos_commands §1`)."""

@@ -25,6 +25,7 @@ from ..ledger import LEDGER, PARENT, STATE, ledger, written
 from ..questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from ..questions.certificates import Certificates
 from ..questions.file import File, Found, Kind, Metadata, found
+from ..questions.free_space import MAC_SPACE
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.network import Greeting
@@ -243,6 +244,7 @@ wait "$vm"
                 PROFILES,
                 Attribute(DIRECTORY, NO_BACKUP),
                 self._bundle,
+                MAC_SPACE,
             )
             yield NixSources()  # whose token was sent, where a download is refused (nix_errors)
 
@@ -271,7 +273,17 @@ wait "$vm"
         return Certificates(self.certificates, CERTIFICATES)
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
-        """That the certificates are none. Those of a Nix that is not there yet come with it."""
+        """A disk that no Mac of this size can hold, where it is still to be made; and certificates that are none.
+
+        Those of a Nix that is not there yet come with it.
+        """
+        if self.present and answers[DISK].absent and self.disk.bytes > answers[MAC_SPACE].size:
+            yield Refused(
+                "linux_builder_disk",
+                f"the volume that the VM's disk is to be on has {answers[MAC_SPACE].size / 2**30:.0f}GiB, and the disk may"
+                " grow beyond that",
+                f"Take no more than this Mac can spare: {answers[MAC_SPACE].free / 2**30:.0f}GiB are free there",
+            )
         if self.present and not self.certificates.startswith("/nix/") and not answers[self._bundle].certificates:
             yield Refused("linux_builder_certificates", self._problem(answers), _PUT_CERTIFICATES)
 

@@ -18,6 +18,7 @@ from ..checks.examination import Builder, Examination, NotReached
 from ..finding import Finding, State, broken, fine, not_reached
 from ..outcome import Outcome
 from ..questions.clock import Clock
+from ..questions.free_space import MAC_SPACE
 from ..questions.guest import Guest
 from ..resource import Blocked, Change, Resource, Step
 from ..session import Session
@@ -73,7 +74,7 @@ class Doctor:
         yield from self.builder.questions()
         yield from nix.QUESTIONS
         yield from vm.questions(self.builder)
-        yield from (Guest(self.builder.vm.alias), Clock(), guest.MAC_SPACE)
+        yield from (Guest(self.builder.vm.alias), Clock(), MAC_SPACE)
 
     def examine(self, answers: Answers) -> Examination:
         """Every check, each on what those before it found."""
