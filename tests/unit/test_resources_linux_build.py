@@ -10,7 +10,7 @@ from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.questions.mac import Mac
 from builderfleet.plugin_utils.questions.nix import NIX, NixConfiguration
 from builderfleet.plugin_utils.resource import Change
-from builderfleet.plugin_utils.resources.linux_build import PROOF, LinuxBuild, Proof, proof
+from builderfleet.plugin_utils.resources.linux_build import BUILDING, PROOF, SEEN, LinuxBuild, Proof, proof
 from builderfleet.plugin_utils.session import Session
 from builderfleet.plugin_utils.shell import encode
 
@@ -244,3 +244,16 @@ def test_a_builder_that_is_not_reached_is_said_after_the_second_time(dash_sandbo
 def test_a_builder_that_is_not_registered_is_not_proved(dash_sandbox: Sandbox) -> None:
     ran = do(dash_sandbox, machines="# ssh-ng://builder@builderfleet x86_64-linux\n")
     assert f"{URI} is not registered in /etc/nix/machines" in ran.stderr
+
+
+def read(*command: str, said: str) -> str:
+    return subprocess.run(command, input=said, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"), [(pattern, text) for pattern, seen in SEEN.items() for text in seen.values()]
+)
+def test_what_is_read_of_nix_is_what_each_version_says(pattern: str, text: str) -> None:
+    assert read("grep", "-e", pattern, said=f"something else\n{text}\n") == f"{text}\n"
+    if pattern == BUILDING:
+        assert read("sed", "-n", f"s/{pattern}.*/\\1/p", said=text) == "ssh-ng://builder@builderfleet"

@@ -40,16 +40,33 @@ _EXPRESSION = """{ system, stamp, features ? "" }: derivation {
 }
 """
 
-# What Nix says beside the point, of settings that are not this project's (Nix 2.8 to 2.34).
+# What of Nix's words is read, as basic regular expressions, each with what was said by the versions that it was seen in.
+
+BUILDING = r"^building .* on '\([^']*\)'"
+"""Who builds. It is only held against a proof: a Nix that says nothing of the kind was told of no other builder."""
+
+CANNOT_BUILD = "^cannot build on '"
+
+# Beside the point: of settings that are not this project's.
 NOISE = (
-    "warning: unknown setting ",
-    "warning: unknown experimental feature ",
-    "warning: ignoring the client-specified setting ",
-    "warning: ignoring untrusted ",
+    "^warning: unknown setting ",
+    "^warning: unknown experimental feature ",
+    "^warning: ignoring the client-specified setting ",
+    "^warning: ignoring untrusted ",
 )
 
-# `building '/nix/store/….drv' on 'ssh-ng://builder@builderfleet'...` is what Nix 2.8 to 2.34 and Lix say of a remote build.
-# It is only held against a proof: a Nix that says nothing of the kind was told of no other builder.
+_ON = "building '/nix/store/9b69528a7xy5z926zhf6pxs7jyqh6f0s-x.drv' on 'ssh-ng://builder@builderfleet'..."
+_NOT_ON = (
+    "cannot build on 'ssh-ng://builder@builderfleet': error: cannot open connection to remote store"
+    " 'ssh-ng://builder@builderfleet': error: unexpected end-of-file"
+)
+SEEN: Mapping[str, Mapping[str, str]] = {
+    BUILDING: {"2.8.0": _ON, "2.26.3": _ON, "2.34.8": _ON},
+    CANNOT_BUILD: {"2.8.0": _NOT_ON, "2.34.8": _NOT_ON},
+    NOISE[0]: dict.fromkeys(("2.8.0", "2.26.3", "2.34.8"), "warning: unknown setting 'frob'"),
+    NOISE[1]: dict.fromkeys(("2.8.0", "2.26.3", "2.34.8"), "warning: unknown experimental feature 'frobnicate'"),
+}
+
 _FUNCTIONS = r"""
 FIND
 [ -x "$N/nix-build" ] || fail "this Mac has no Nix that could build: $N/nix-build is not there"
@@ -66,7 +83,7 @@ attempt() {
 
 # once_more [OPTION...]: a guest that has just started lets somebody in before its own Nix daemon answers
 once_more() {
-  /usr/bin/grep -q "^cannot build on '" "$folder/errors" || return 1
+  /usr/bin/grep -q "CANNOT_BUILD" "$folder/errors" || return 1
   sleep 5
   attempt "$@"
 }
@@ -120,10 +137,16 @@ prove() {
     means="$means as $ordinary asks for it, though $1 builds when root asks it alone"
   fi
   if [ "$ordinary" != root ] || [ -z "$1" ]; then build "$ordinary" "$2" "$means"; fi
-  [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/^building .* on '\([^']*\)'.*/\1/p" "$folder/errors")
+  [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/BUILDING.*/\1/p" "$folder/errors")
   printf '%s\t%s\t%s\t%s\t%s\n' "${said%, *}" "$2" "$builder" "$3" "$ordinary" >> "$folder/rows"
 }
-""".replace("FIND", FIND).replace("NOISE", " ".join(f"-e {quote('^' + each)}" for each in NOISE))
+"""
+_FUNCTIONS = (
+    _FUNCTIONS.replace("FIND", FIND)
+    .replace("NOISE", " ".join(f"-e {quote(each)}" for each in NOISE))
+    .replace("CANNOT_BUILD", CANNOT_BUILD)
+    .replace("BUILDING", BUILDING)
+)
 
 
 @dataclass(frozen=True, slots=True)
