@@ -97,7 +97,7 @@ def test_fleet_leaves_nothing_behind(recording: Recording) -> None:
 
 
 def test_a_recording_of_a_mac_that_is_not_converged_is_refused(recording: Recording) -> None:
-    drifted = Recording({**recording.variables, "linux_builder_cores": 1}, recording.records)
+    drifted = Recording({**recording.variables, "linux_builder_cores": 2}, recording.records)
     with pytest.raises(BenchmarkError, match=r"would change.*start script"):
         drifted.check()
 

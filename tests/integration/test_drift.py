@@ -45,7 +45,7 @@ DRIFTS = (
     Drift("machines file removed", f"rm {MACHINES}", (f"register ssh-ng://builder@builderfleet in {MACHINES}",)),
     Drift(
         "machines line edited",
-        f"sed -e 's/ 2 1 / 9 1 /' {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
+        f"sed -e 's/ 1 1 / 9 1 /' {MACHINES} > /tmp/m && cat /tmp/m > {MACHINES}",
         (f"register ssh-ng://builder@builderfleet in {MACHINES}",),
     ),
     Drift(

@@ -33,6 +33,7 @@ from builderfleet.plugin_utils.questions.network import Greeting, Listeners
 from builderfleet.plugin_utils.questions.nix import (
     Configuration,
     DaemonReply,
+    NixBuildHook,
     NixConfiguration,
     NixDaemonReply,
     NixDaemonStart,
@@ -161,6 +162,7 @@ _STOCK: Mapping[type[Any], Any] = {
     NixDaemonStart: None,
     NixSources: (),
     NixVersion: "",
+    NixBuildHook: "",
     Pointed: None,
     RootNames: (),
     StoreVolume: None,

@@ -10,7 +10,14 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Question, Replies, Unknown, probe_of
 from builderfleet.plugin_utils.questions.file import Pointed
-from builderfleet.plugin_utils.questions.nix import NIX, NixConfiguration, NixDaemonStart, NixSources, Source
+from builderfleet.plugin_utils.questions.nix import (
+    NIX,
+    NixBuildHook,
+    NixConfiguration,
+    NixDaemonStart,
+    NixSources,
+    Source,
+)
 from builderfleet.plugin_utils.transcript import Transcript
 
 from tests.unit.sandbox import Sandbox
@@ -37,7 +44,9 @@ def sources(sandbox: Sandbox, files: dict[str, str]) -> list[tuple[str, int, str
     found: tuple[Source, ...] = ask(sandbox, NixSources())
     for each in found:
         if each.name == Source.END:
-            assert each.changed == int((sandbox / each.file).stat().st_mtime)
+            assert each.changed == int(
+                (sandbox / each.file if each.line else (sandbox / each.file).parent).stat().st_ctime
+            )
     return [(each.file, each.line, each.name, each.other) for each in found]
 
 
@@ -93,6 +102,56 @@ def test_the_daemons_own_environment_says_which_files(sandbox: Sandbox) -> None:
     ]
     sandbox.double(f"{NIX}/nix", 'echo "builders = $HOME $NIX_USER_CONF_FILES"')
     assert ask(sandbox, NixConfiguration()).settings == {"builders": "/var/root /a:/b"}
+
+
+def test_all_of_the_daemons_environment_counts_that_says_what_is_in_effect(sandbox: Sandbox) -> None:
+    sandbox.double(
+        "/bin/launchctl",
+        '[ "$2" = system/org.nixos.nix-daemon ] || { echo no service >&2; exit 113; }\n'
+        "printf '\\tenvironment = {\\n\\t\\tNIX_CONFIG => builders = ssh://a x\\n\\t\\tNIX_REMOTE_SYSTEMS => /other file\\n'\n"
+        "printf '\\t\\tOTHER => SECRET\\n\\t}\\n'",
+    )
+    sandbox.double(f"{NIX}/nix", 'echo "$NIX_CONFIG"; echo "max-jobs = $NIX_REMOTE_SYSTEMS $OTHER"; echo "cores = 1"')
+    found = ask(sandbox, NixConfiguration())
+    assert (found.settings, found.error) == ({"builders": "ssh://a x", "max-jobs": "/other file"}, "")
+
+
+@pytest.mark.parametrize("place", ["nix", "../libexec/nix/build-remote"])
+def test_the_build_hook_is_asked_what_it_reads(sandbox: Sandbox, place: str) -> None:
+    """By its link where there is one, otherwise as Nix under another name; with nobody's settings and without a store."""
+    sandbox.double(f"{NIX}/nix", "exit 1")
+    script = 'echo "$NIX_REMOTE $1 $(wc -c | tr -d " ")" >&2; exit 1'
+    (sandbox / f"{NIX}/../libexec/nix").mkdir(parents=True, exist_ok=True)
+    sandbox.double(f"{NIX}/{place}", script)
+    assert ask(sandbox, NixBuildHook()) == "dummy:// 0 8"
+    sandbox.double(f"{NIX}/{place}", "echo warning >&2")
+    assert ask(sandbox, NixBuildHook()) == ""
+
+
+def test_where_there_is_no_nix_no_hook_reads_anything(sandbox: Sandbox) -> None:
+    assert ask(sandbox, NixBuildHook()) == ""
+
+
+def test_the_error_of_a_hook_is_found_in_its_log() -> None:
+    log = (
+        '@nix {"action":"msg","level":0,"msg":"warning: something"}\n@nix {"action":"msg","column":null,"file":null,"level":0,'
+        '"line":null,"msg":"\\u001b[31;1merror:\\u001b[0m Cannot parse Nix store \\u001b[35;1mx\\u001b[0m","raw_msg":"Cannot"}\n'
+    )
+    reply = {"output": b"", "errors": log.encode(), "status": b"1"}
+    assert NixBuildHook().answer(Replies((reply,))) == "error: Cannot parse Nix store x"
+    assert NixBuildHook().answer(Replies(({**reply, "errors": b""},))) == "status 1"
+    with pytest.raises(Unknown, match="makes no sense"):
+        NixBuildHook().answer(Replies(({**reply, "errors": b"@nix {"},)))
+
+
+def test_a_file_that_is_gone_was_there_until_its_directory_was_changed(sandbox: Sandbox) -> None:
+    write(sandbox, {ROOTS: "builders =\n", CONF: "!include more\n!include /opt/nix/more\n", "/opt/nix/other": ""})
+    (sandbox / ROOTS).unlink()
+    assert [each for each in sources(sandbox, {}) if each[2] == Source.END] == [
+        ("/opt/nix/more", 0, Source.END, ""),
+        (CONF, 2, Source.END, ""),
+        (ROOTS, 0, Source.END, ""),
+    ]
 
 
 def test_a_list_that_makes_no_sense_is_unknown() -> None:

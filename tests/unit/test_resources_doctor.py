@@ -31,6 +31,7 @@ from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners, Process
 from builderfleet.plugin_utils.questions.nix import (
     DaemonReply,
+    NixBuildHook,
     NixConfiguration,
     NixDaemonReply,
     NixDaemonStart,
@@ -226,7 +227,7 @@ SICK = [
     Sick(
         "a configuration that is not read",
         "nix",
-        {NixConfiguration(): nix("warning\nerror: illegal line", builders_use_substitutes="true")},
+        {NixConfiguration(): nix("error: illegal line", builders_use_substitutes="true")},
         "does not read its configuration: error: illegal line",
         "in /etc/nix",
         NIX_SIDE,
@@ -374,8 +375,9 @@ SICK = [
          {NixConfiguration(): nix(builders="ssh://x", builders_use_substitutes="true")}, "sets builders, which hides",
          "Put `;@/etc/nix/machines`"),
     Sick("a foreign line that stops all", "machine",
-         {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n")}, "/etc/nix/machines, line 2",
-         "put it right"),
+         {MACHINES: file((HEALTHY[MACHINES].content or b"") + b"x y z many\n"),
+          NixBuildHook(): "error: bad machine specification: failed to convert column #3 in a row: 'x y z many'"},
+         "/etc/nix/machines, line 2", "put it right"),
     Sick("Linux on the Mac itself", "machine",
          {NixConfiguration(): nix(builders="@/etc/nix/machines", builders_use_substitutes="true",
                                   extra_platforms="x86_64-darwin aarch64-linux")},

@@ -8,7 +8,14 @@ from builderfleet.plugin_utils.formats import machines
 from builderfleet.plugin_utils.ledger import LEDGER
 from builderfleet.plugin_utils.questions.file import NOTHING, Found, Pointed
 from builderfleet.plugin_utils.questions.mac import Mac
-from builderfleet.plugin_utils.questions.nix import Configuration, NixConfiguration, NixSources, NixVersion, Source
+from builderfleet.plugin_utils.questions.nix import (
+    Configuration,
+    NixBuildHook,
+    NixConfiguration,
+    NixSources,
+    NixVersion,
+    Source,
+)
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES, NixMachine
 from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF
@@ -77,8 +84,9 @@ TOML = '[machines.x]\nuri = "ssh://x"\nsupported-features = ["kvm", "benchmark"]
 TOML_OURS = f'{TOML}[machines.ours]\nuri = "{URI}"\n'
 
 
-def with_nix(version: str, found: Found) -> World:
-    return world(found) | {NixVersion(): version}
+def with_nix(version: str, found: Found, hook: str = "") -> World:
+    """A Mac whose Nix has that version, and whose build hook says this of the machines."""
+    return world(found) | {NixVersion(): version, NixBuildHook(): hook}
 
 
 def sources(*lines: Source, builders: str = "", ours: str = "") -> World:
@@ -202,7 +210,7 @@ CASES = [
     Case(
         "a blank line",
         WANTED,
-        with_nix(OLD, file(f"{OURS}   \n")),
+        with_nix(OLD, file(f"{OURS}   \n"), "error: bad machine specification: store URL was not found … a row: '   '"),
         (Person("machines, line 2: nothing but blanks", "."),),
     ),
     Case("a blank line for Lix", WANTED, with_nix(LIX, file(f"{OURS}   \n")), (Person("machines, line 2", "."),)),
@@ -210,13 +218,47 @@ CASES = [
     Case(
         "a key in the wrong field",
         WANTED,
-        with_nix(NEW, file(f"{OURS}ssh-ng://a aarch64-linux ssh-ed25519 AAAAC3Nz me 1 1 kvm\n")),
-        (Person("machines, line 2: .*fourth field", "not builderfleet's"),),
+        with_nix(
+            NEW, file(f"{OURS}ssh-ng://a aarch64-linux ssh-ed25519 AAAAC3Nz me 1 1 kvm\n"), "error: bad machine …"
+        ),
+        (
+            Person(
+                "machines, line 2: the fourth field, how many jobs it takes, is no whole number", "not builderfleet's"
+            ),
+        ),
     ),
+    Case(
+        "a store that this Nix does not take",
+        WANTED,
+        with_nix(NEW, file(f"{OURS}ssh://a:b x86_64-linux\n"), "error: Cannot parse Nix store 'ssh://a:b'"),
+        (
+            Person(
+                r"machines, line 2: nix .Nix. 2.34.8 does not read it .Cannot parse Nix store …\)", "not builderfleet's"
+            ),
+        ),
+    ),
+    Case(
+        "what this Nix does not take is in another file",
+        WANTED,
+        with_nix(NEW, file(f"{OURS}@/etc/more\n"), "error: Cannot parse Nix store 'ssh://SECRET:b'"),
+        (
+            Person(
+                r"does not read which builders there are .Cannot parse Nix store …\)",
+                "named there with @, or in `builders`",
+            ),
+        ),
+    ),
+    Case(
+        "our own line is what this Nix does not take",
+        WANTED,
+        with_nix(NEW, file(OURS.replace(" 4 ", " many ")), "error: bad machine specification: … a row: 'ssh-ng …'"),
+        (REGISTER,),
+    ),
+    Case("a builder that is switched off", WANTED, with_nix(NEW, file(f"{OURS}ssh://old x86_64-linux - 0\n"))),
     Case(
         "a byte order mark",
         WANTED,
-        with_nix(NEW, file(f"\ufeff# mine\n{OURS}")),
+        with_nix(NEW, file(f"\ufeff# mine\n{OURS}"), "error: Cannot parse Nix store 'ssh://\ufeff'"),
         (Person("machines, line 1: .*byte order mark", "."),),
     ),
     Case("a byte order mark for an old Nix", WANTED, with_nix(OLD, file(f"\ufeff# mine\n{OURS}"))),

@@ -9,7 +9,7 @@ from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, PARENT
 from builderfleet.plugin_utils.questions.file import NOTHING, Found
 from builderfleet.plugin_utils.questions.nix import NIX, Configuration, NixConfiguration, NixSources, Source
 from builderfleet.plugin_utils.resource import Change
-from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF, RESTART_DUE, NixSetting
+from builderfleet.plugin_utils.resources.nix_setting import CUSTOM_CONF, NIX_CONF, RESTART_DUE, SEEN, NixSetting
 
 from tests.unit.answers import (
     THERE,
@@ -115,6 +115,25 @@ CASES = [
         world(STOCK, configuration=nix("error: file 'x' not found"))
         | {NixSources(): (Source(CONF, 2, Source.MISSING, "/etc/nix/x.conf"), Source(CONF, 2, Source.END))},
         (Person(f"{CONF}, line 2, includes /etc/nix/x.conf, which is not there", "Put that file back.*!include"),),
+    ),
+    *(
+        Case(
+            f"{said}, foreign",
+            WANTED,
+            world(STOCK, configuration=nix(said))
+            | {NixSources(): (Source("/etc/nix/more", 4, "max-jobs"), Source(CONF, 2, Source.END))},
+            (Person("/etc/nix/more, line 4, sets max-jobs to what Nix does not take", "not builderfleet's"),),
+        )
+        for said in sorted({said for texts in SEEN.values() for said in texts})
+    ),
+    Case(
+        "a value of ours that somebody wrote wrongly",
+        WANTED,
+        world(
+            f"{STOCK}{NAME} = maybe\n", configuration=nix(f"error: Boolean setting '{NAME}' has invalid value 'maybe'")
+        )
+        | {NixSources(): (Source(CONF, 3, NAME), Source(CONF, 3, Source.END))},
+        (SET,),
     ),
     Case(
         "a foreign line in a file that is included",
@@ -304,6 +323,32 @@ def test_what_nix_refuses_is_not_installed(sandbox: Sandbox) -> None:
     assert "Nix refuses the new configuration: error: bad line" in ran.stderr
     assert mac.conf() == ""
     assert sandbox.files("/tmp") == {}
+
+
+@pytest.mark.parametrize("included", ["tokens/github", "../nix-extra", "../../opt/nix/extra", "/etc/nix-extra"])
+def test_the_trial_finds_what_is_included_wherever_that_is(sandbox: Sandbox, included: str) -> None:
+    mac = Mac(sandbox)
+    follows = 'sed -n "s/^include //p" "$NIX_CONF_DIR/nix.conf" | while read -r path; do\n'
+    follows += 'case $path in /*) ;; *) path=$NIX_CONF_DIR/$path ;; esac; cat "$path" >/dev/null || exit 1; done'
+    for path in ("/etc/nix/tokens/github", "/etc/nix-extra", "/opt/nix/extra"):
+        (sandbox / path).parent.mkdir(parents=True, exist_ok=True)
+        (sandbox / path).touch()
+    mac.conf(f"include {included}\n{STOCK}")
+    sandbox.double(f"{NIX}/nix", follows)
+    (change,) = Case("", WANTED, mac.world()).changes()
+    ran = sandbox.run(shell.wrap(f"set -eu\n{shell.LIBRARY}\n{change.script}"))
+    assert "refuses" not in ran.stderr and LINE in mac.conf(), ran.stderr
+
+
+@pytest.mark.parametrize("program", ["cp", "ln", "mktemp"])
+def test_what_cannot_be_tried_is_not_installed(sandbox: Sandbox, program: str) -> None:
+    mac = Mac(sandbox)
+    mac.conf(STOCK)
+    (change,) = Case("", WANTED, mac.world()).changes()
+    script = f"set -eu\n{shell.LIBRARY}\n{program}() {{ echo 'no space left' >&2; return 1; }}\n{change.script}"
+    ran = sandbox.run(shell.wrap(script))
+    if program in change.script + shell.LIBRARY:
+        assert ran.returncode == 1 and mac.conf() == STOCK, ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,23 @@ from pathlib import Path
 import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import probe_of
-from builderfleet.plugin_utils.questions.nix import NixSources
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources.builder_vm import KEY
 from builderfleet.plugin_utils.session import Session
 
 from tests.unit import (
     test_resources_builder_vm,
+    test_resources_doctor,
     test_resources_key_rotation,
     test_resources_launchd_daemon,
     test_resources_linux_build,
     test_resources_linux_builder,
     test_resources_mac_requirements,
     test_resources_memory,
+    test_resources_nix_daemon,
     test_resources_nix_installation,
     test_resources_nix_machine,
+    test_resources_nix_proxy,
     test_resources_nix_setting,
     test_resources_ssh_host,
     test_resources_ssh_keypair,
@@ -49,8 +51,10 @@ def cases() -> Iterator[Case]:
         test_resources_linux_build,
         test_resources_mac_requirements,
         test_resources_memory,
+        test_resources_nix_daemon,
         test_resources_nix_installation,
         test_resources_nix_machine,
+        test_resources_nix_proxy,
         test_resources_nix_setting,
         test_resources_ssh_host,
         test_resources_ssh_keypair,
@@ -73,11 +77,30 @@ def _changes() -> dict[str, Change]:
 
 
 CHANGES = _changes()
-PROBE = shell.wrap(
-    probe_of(question for each in test_resources_linux_builder.PRESENT for question in each.questions()).script("token")
+QUESTIONS = list(
+    dict.fromkeys(
+        question
+        for resource in (*test_resources_linux_builder.PRESENT, test_resources_doctor.DOCTOR)
+        for question in resource.questions()
+    )
 )
+REQUESTS = list(dict.fromkeys(request for question in QUESTIONS for request in question.requests()))
+PROBE = shell.wrap(probe_of(QUESTIONS).script("token"))
+
+
+def within(program: str, option: str) -> dict[str, str]:
+    """The programs that requests hand to an interpreter, by what they are of."""
+    return {
+        f"{number}-asked-of-{'-'.join(request.words[1:3])}": words[2]
+        for number, request in enumerate(REQUESTS)
+        for words in zip(request.words, request.words[1:], request.words[2:], strict=False)
+        if words[:2] == (program, option)
+    }
+
+
 SCRIPTS = {
     **{name: SESSION.apply(change) for name, change in CHANGES.items()},
+    **within("/bin/sh", "-c"),
     "probe": PROBE,
     "release": SESSION.release(),
     "the-start-script-of-the-VM": test_resources_builder_vm.WANTED.wrapper(),
@@ -121,7 +144,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
 
 # What GNU's or Linux's tools have and macOS's do not, and what bash has and POSIX does not.
 FOREIGN = {
-    "GNU options": r"\b(sed [^;\n]*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]\w*|xargs .*-[rd]|"
+    "GNU options": r"\b(sed [^;|\n]*-[a-zA-Z]*[ir]|grep .*-[a-zA-Z]*P|stat .*-[cL]+|date .*-d|base64 .*-[dDwi]\w*|xargs .*-[rd]|"
     r"(head|tail) -[nc] ?-|(mv|cp|ln) (.* )?-[a-zA-Z]*[TtrD]|install (.* )?-D|find .*-(printf|readable)|sort .*-[a-zA-Z]*V|"
     r"touch .*-d|du .*-b)\b",
     "commands": r"(?<![\w/.-])(timeout|setsid|flock|readlink|realpath|sha256sum|md5sum|nproc|tac|seq|getent|systemctl|"
@@ -227,9 +250,9 @@ PERL = sorted(
     {
         program
         for script in SCRIPTS.values()
-        for program in re.findall(r"/usr/bin/perl(?: -\S+)* -\w*e '([^']*)'", script)
+        for program in re.findall(r"/usr/bin/perl(?: -\S+)* -\w*e '([^']*)'", ASKED.sub("", script))
     }
-    | {ASKED.findall(PROBE)[0], NixSources().requests()[0].words[-1]}
+    | {ASKED.findall(PROBE)[0], *within("/usr/bin/perl", "-e").values()}
 )
 
 
@@ -237,8 +260,9 @@ def test_every_perl_program_is_known() -> None:
     """Each is in single quotes, and so holds none; or it is a word of a request."""
     assert len(PERL) >= 5
     for script in SCRIPTS.values():
-        assert without_carried(script).count("/usr/bin/perl") == len(
-            re.findall(r"(?m)/usr/bin/perl(?: -\S+)* (?:-\w*e (?:'[^']*'|\"\$1\")|- \S+ \S+$)", without_carried(script))
+        text = ASKED.sub("", without_carried(script))  # what is asked are those `within`
+        assert text.count("/usr/bin/perl") == len(
+            re.findall(r"(?m)/usr/bin/perl(?: -\S+)* (?:-\w*e '[^']*'|- \S+ \S+$)", text)
         )
 
 

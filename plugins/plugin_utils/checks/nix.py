@@ -50,7 +50,7 @@ def nix(examination: Examination) -> Finding:
         if steps and isinstance(steps[0], Blocked):
             return broken("nix", steps[0].summary, steps[0].remedy)
         what = remedy(steps) if steps else "Put the line right that it names, in /etc/nix"
-        return broken("nix", f"Nix does not read its configuration: {error.splitlines()[-1]}", what)
+        return broken("nix", f"Nix does not read its configuration: {error}", what)
     return fine("nix", f"{version}, {flavour}")
 
 

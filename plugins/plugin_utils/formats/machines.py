@@ -12,7 +12,6 @@ What a line breaks depends on who reads it: `Reader` says what a version of Nix 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import tomllib
 from collections.abc import Iterator
@@ -25,6 +24,11 @@ from .lines import BLANKS, to_bytes, to_text, words
 _STORES_WITHOUT_SCHEME = ("auto", "daemon", "local")
 _UNSET = b"-"
 _FIELDS = 8
+
+# As Nix reads them in the lines of others (asked of 2.8.0, 2.26.3 and 2.34.8)
+_WHOLE = re.compile(rb"\+?[0-9]{1,9}")
+_NUMBER = re.compile(rb"\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf)|-0", re.IGNORECASE)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*(=.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,10 @@ class Machine:
         if "://" not in self.uri and not self.uri.startswith("/") and not _is_local_store(self.uri):
             raise ValueError(_wanted("a store URI such as ssh-ng://builder", "uri", self.uri))
         _check_words(self)
-        if isinstance(self.max_jobs, bool) or not isinstance(self.max_jobs, int) or self.max_jobs < 1:
-            raise ValueError(
-                _wanted("a positive whole number (with 0 its jobs wait for ever)", "max_jobs", self.max_jobs)
-            )
-        if isinstance(self.speed_factor, bool) or not 0 < self.speed_factor < float("inf"):
-            raise ValueError(_wanted("a positive number", "speed_factor", self.speed_factor))
+        if isinstance(self.max_jobs, bool) or not isinstance(self.max_jobs, int) or self.max_jobs < 0:
+            raise ValueError(_wanted("a whole number", "max_jobs", self.max_jobs))
+        if isinstance(self.speed_factor, bool) or not self.speed_factor >= 0:
+            raise ValueError(_wanted("a number from 0 on", "speed_factor", self.speed_factor))
         if self.host_key and ("\n" in self.host_key or len(self.host_key.split()) < 2):
             wanted = "one public key line (`ssh-ed25519 AAAA... comment`, as in a .pub file)"
             raise ValueError(_wanted(wanted, "host_key", self.host_key))
@@ -112,10 +114,15 @@ class Machine:
     def line(self) -> bytes:
         """The line of the machines file, without a newline: eight fields, `-` for what is not set.
 
-        Raises ValueError for a speed factor that is no whole number: Nix before 2.20 cannot read it.
+        Raises ValueError for what is read of others but not written: a machine that takes no job, for which its builds would
+        wait for ever, and a speed factor that Nix before 2.20 cannot read.
         """
-        if self.speed_factor != int(self.speed_factor):
-            wanted = "a whole number (Nix before 2.20 reads no other)"
+        if self.max_jobs < 1:
+            raise ValueError(
+                _wanted("a positive whole number (with 0 its jobs wait for ever)", "max_jobs", self.max_jobs)
+            )
+        if not 1 <= self.speed_factor < float("inf") or self.speed_factor != int(self.speed_factor):
+            wanted = "a positive whole number (Nix before 2.20 reads no other)"
             raise ValueError(_wanted(wanted, "speed_factor", self.speed_factor))
         fields = (
             self.uri,
@@ -195,6 +202,19 @@ def problems(data: bytes, reader: Reader = ANY) -> tuple[Problem, ...]:
         Problem(line=index + 1, text=to_text(line.rstrip(b"\r")), reason=reason)
         for index, line in enumerate(text_lines.split(data))
         for reason in _reasons(line, reader)
+    )
+
+
+def named(data: bytes, said: str) -> tuple[int, ...]:
+    """The numbers (from 1) of the lines that a message of Nix's is about: it quotes a machine's line, or its store."""
+    return tuple(
+        index + 1
+        for index, line in enumerate(text_lines.split(data))
+        if any(
+            f"'{to_text(quoted)}'" in said
+            for entry in _entries(_code(line))
+            for quoted in (entry.text, *words(entry.text)[:1])
+        )
     )
 
 
@@ -332,25 +352,26 @@ def _list(field: bytes) -> tuple[str, ...]:
 def _whole_number(field: bytes) -> int:
     if not field:
         return 1
-    if not re.fullmatch(rb"[0-9]{1,9}", field):
-        raise ValueError(_wanted("a positive whole number in the fourth field", "max_jobs", to_text(field)))
+    if not _WHOLE.fullmatch(field):
+        raise ValueError(_wanted("a whole number in the fourth field", "max_jobs", to_text(field)))
     return int(field)
 
 
 def _speed(field: bytes) -> float:
     if not field:
         return 1
-    if not re.fullmatch(rb"[0-9]{1,9}(\.[0-9]{1,9})?", field):
-        raise ValueError(_wanted("a positive number in the fifth field", "speed_factor", to_text(field)))
-    return float(field) if b"." in field else int(field)
+    if not _NUMBER.fullmatch(field):
+        raise ValueError(_wanted("a number in the fifth field", "speed_factor", to_text(field)))
+    return int(field) if _WHOLE.fullmatch(field) else float(field)
 
 
 def _decoded_host_key(field: bytes) -> str:
-    try:
-        return to_text(base64.b64decode(field, validate=True)).removesuffix("\n")
-    except binascii.Error as error:
-        wanted = "base64 of a public key line in the eighth field"
-        raise ValueError(_wanted(wanted, "host_key", to_text(field))) from error
+    """Nix reads up to the first `=`, and wants none."""
+    if not _BASE64.fullmatch(field):
+        raise ValueError(_wanted("base64 of a public key line in the eighth field", "host_key", to_text(field)))
+    code = field.partition(b"=")[0]
+    whole = code[: len(code) - (len(code) % 4 == 1)]
+    return to_text(base64.b64decode(whole + b"=" * (-len(whole) % 4))).removesuffix("\n")
 
 
 def _check_words(machine: Machine) -> None:
@@ -387,15 +408,21 @@ def _reasons(line: bytes, reader: Reader) -> Iterator[str]:
 
 
 def _reasons_of_machine(text: bytes, reader: Reader = ANY) -> Iterator[str]:
-    try:
-        machine = _parsed(text)
-    except ValueError as error:
-        yield str(error)
-        return
-    if reader.whole_speeds and not isinstance(machine.speed_factor, int):
-        yield "the speed factor is not written as a whole number: all remote builds fail with Nix before 2.20"
-    if reader.plain_stores and not machine.uri.isascii():
+    """What a Nix refuses of a machine, of whatever the owner means by it: with no job (0) it is switched off."""
+    fields = [b"" if field == _UNSET else field for field in words(text)[:_FIELDS]]
+    uri, _, _, jobs, speed, _, _, host_key = fields + [b""] * (_FIELDS - len(fields))
+    if not uri:
+        yield "there is no store in the first field"
+    if reader.plain_stores and not _normal_uri(uri).isascii():
         yield "a store whose name is not ASCII (an invisible byte order mark, say): all remote builds fail with Nix from 2.26"
+    if not _WHOLE.fullmatch(jobs or b"1"):
+        yield "the fourth field, how many jobs it takes, is no whole number"
+    if reader.whole_speeds and not _WHOLE.fullmatch(speed or b"1"):
+        yield "the fifth field, its speed, is not written as a whole number: all remote builds fail with Nix before 2.20"
+    elif not _NUMBER.fullmatch(speed or b"1"):
+        yield "the fifth field, its speed, is no number from 0 on"
+    if not _BASE64.fullmatch(host_key):
+        yield "the eighth field, its host key, is no base64"
 
 
 def _refuse_toml(data: bytes) -> None:

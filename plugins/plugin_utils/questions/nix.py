@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,13 +23,19 @@ FIND = (
     f' do if [ -z "$N" ] && [ -x "$each/nix" ]; then N=$each; fi; done; N=${{N:-{NIX}}}'
 )
 
-# E is what in the environment of Nix's daemon says which files it reads. Its build hook reads root's own ones as well.
-_ENVIRONMENT = (
-    f"E=$(for each in {' '.join(DAEMONS)}; do /bin/launchctl print system/$each 2>/dev/null; done |"
-    ' /usr/bin/awk \'$2 == "=>" && $1 ~ /^(NIX_CONF_DIR|NIX_USER_CONF_FILES|XDG_CONFIG_HOME|XDG_CONFIG_DIRS|HOME)$/'
-    ' { print $1 "=" $3 }\')'
-)
-_AS_DAEMON = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/root $E"
+# Runs a command in the environment of Nix's daemon, or what of it matters to which configuration Nix reads; its build hook
+# reads root's own files as well. launchd knows the environment, whatever the plist says by now.
+_DAEMONS_ENVIRONMENT = " ".join(
+    r"""
+my %found = (PATH => "/usr/bin:/bin", HOME => "/var/root");
+open(my $errors, ">&", \*STDERR); open(STDERR, ">", "/dev/null");
+for my $label (qw(LABELS)) { open(my $print, "-|", "/bin/launchctl", "print", "system/$label") or next;
+while (<$print>) { $found{$1} = $2 if
+/^\s+(NIX_CONF_DIR|NIX_USER_CONF_FILES|NIX_CONFIG|NIX_REMOTE_SYSTEMS|XDG_CONFIG_HOME|XDG_CONFIG_DIRS|HOME) => (.*)$/ } }
+open(STDERR, ">&", $errors); %ENV = %found; exec { $ARGV[0] } @ARGV; exit 127
+""".replace("LABELS", " ".join(DAEMONS)).split("\n")
+).strip()
+_AS_DAEMON = ("/usr/bin/perl", "-e", _DAEMONS_ENVIRONMENT)
 
 _BARE = "/usr/bin/env -i PATH=/usr/bin:/bin HOME=/var/empty NIX_CONF_DIR=/var/empty NIX_USER_CONF_FILES="
 
@@ -49,19 +56,21 @@ SETTINGS = (
 _SHOW = f"""
 {FIND}
 [ -x "$N/nix" ] || exit 127
-{_ENVIRONMENT}
-show() {{ {_AS_DAEMON} "$N/nix" --extra-experimental-features nix-command "$@"; }}
+show() {{ "$N/nix" --extra-experimental-features nix-command "$@"; }}
 all=$(show config show 2>/dev/null) || all=$(show show-config) || exit $?
 printf "%s\\n" "$all" |
 /usr/bin/awk -v names="$*" 'BEGIN {{ for (i = split(names, all, " "); i; i--) wanted[all[i]] = 1 }} $2 == "=" && $1 in wanted'
 """
 
+# When a file was changed is when its inode was: one that is put back may have an old time of its content. A file that is gone
+# may have been read by a daemon that runs: its directory was changed then. Not so in /etc/nix, where files come and go.
 # Names and places only: values are others' secrets too, so that of access-tokens but the well-known hosts are told. The rules
 # are those of formats/nix_conf; a file is read at the place of its include, user files in the opposite order of their list.
 _WALK = r"""
 sub out { print join("\t", @_), "\n" }
-sub changed { my $of = (stat $_[0])[9] // 0; my $link = (lstat $_[0])[9] // 0; $link > $of ? $link : $of }
-sub walk { my ($path, $depth) = @_; open(my $file, "<", $path) or return 0;
+sub changed { my $of = (stat $_[0])[10] // 0; my $link = (lstat $_[0])[10] // 0; $link > $of ? $link : $of }
+sub gone { my ($folder) = $_[0] =~ m{^(.*)/}; out($_[0], 0, "!end", changed($folder)) if -d $folder && $folder ne "/etc/nix" }
+sub walk { my ($path, $depth) = @_; open(my $file, "<", $path) or do { gone($path) if !-e $path; return 0 };
 my $number = 0; my ($folder) = $path =~ m{^(.*)/};
 while (my $line = <$file>) { $number++; $line =~ s/#.*//s; my @words = split " ", $line or next;
 if ($words[0] =~ /^!?include$/ && @words == 2) { my $other = $words[1] =~ m{^/} ? $words[1] : "$folder/$words[1]";
@@ -105,16 +114,23 @@ class NixConfiguration:
 
     def requests(self) -> tuple[Request, ...]:
         script = "; ".join(_SHOW.strip().splitlines()).replace("|; ", "| ")
-        return (run("/bin/sh", "-c", script, "sh", *SETTINGS, *filter(None, (self.more,)), limit=30),)
+        more = filter(None, (self.more,))
+        return (run(*_AS_DAEMON, "/bin/sh", "-c", script, "sh", *SETTINGS, *more, limit=30),)
 
     def answer(self, replies: Replies) -> Configuration:
         ran = replies.ran(0)
         if ran.status == 127:
             return Configuration(installed=False)
         if ran.status != 0:
-            return Configuration(installed=True, error=ran.errors.strip())
+            return Configuration(installed=True, error=_complaint(ran.errors))
         pairs = (line.split(" =", 1) for line in ran.output.splitlines() if " =" in line)
         return Configuration(installed=True, settings={name: value.strip() for name, value in pairs})
+
+
+def _complaint(errors: str) -> str:
+    """The line that says what is wrong: warnings stand before it, and how to get help after it."""
+    said = [line.strip() for line in errors.splitlines() if line.strip()]
+    return next((line for line in said if line.startswith("error:")), said[-1] if said else "no word")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +138,10 @@ class Source:
     """A line of Nix's configuration that counts, in the order in which Nix reads them. `line` counts from 1.
 
     `name` is the setting that the line sets, or one of MISSING (`other` is included and not there), OPTIONAL (the same, and
-    no error), UNREADABLE (Nix refuses the line) and END (the file ends here; `changed` says when it was changed last, in
-    seconds since 1970). Of `builders` it is said in `other` whether the line says nothing (EMPTY), or names /etc/nix/machines
-    (ALL); of `access-tokens`, for which of github.com and gitlab.com it has one.
+    no error), UNREADABLE (Nix refuses the line) and END (the file ends here, or with line 0 is not there; `changed` says when
+    it was changed last, or when its directory was, in seconds since 1970). Of `builders` it is said in `other` whether the
+    line says nothing (EMPTY), or names /etc/nix/machines (ALL); of `access-tokens`, for which of github.com and gitlab.com it
+    has one.
     """
 
     file: str
@@ -144,6 +161,11 @@ class Source:
     def where(self) -> str:
         return f"{self.file}, line {self.line}"
 
+    @property
+    def dated(self) -> str:
+        """The path that `changed` is of."""
+        return self.file if self.line else self.file.rpartition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class NixSources:
@@ -153,8 +175,7 @@ class NixSources:
         return "the lines of Nix's configuration"
 
     def requests(self) -> tuple[Request, ...]:
-        ask = f'{_ENVIRONMENT}; exec {_AS_DAEMON} /usr/bin/perl -e "$1"'
-        return (run("/bin/sh", "-c", ask, "sh", " ".join(_WALK.split("\n")), limit=20),)
+        return (run(*_AS_DAEMON, "/usr/bin/perl", "-e", " ".join(_WALK.split("\n")), limit=20),)
 
     def answer(self, replies: Replies) -> tuple[Source, ...]:
         ran = replies.ran(0)
@@ -171,6 +192,53 @@ def _source(line: str) -> Source:
         return Source(path, int(number), name, rest)
     except ValueError as error:
         raise Unknown(f"the list of Nix's files makes no sense: {error}") from error
+
+
+# It is Nix itself under another name, which old ones have a link for; there the name of a wrapper would not do. It reads the
+# machines once it has heard its parent's settings, none here, and ends when nobody asks it for anything. A dummy store is
+# opened without a trace.
+_READ_MACHINES = f"""
+{FIND}
+hook=$N/../libexec/nix/build-remote
+[ -x "$hook" ] || hook=$N/nix
+[ -x "$hook" ] || exit 0
+printf "\\0\\0\\0\\0\\0\\0\\0\\0" |
+NIX_REMOTE=dummy:// /usr/bin/perl -e 'exec {{ shift }} "build-remote", "0"' "$hook"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NixBuildHook:
+    """What Nix's build hook, which is what sends builds elsewhere, says when it reads which machines there are.
+
+    Empty: it reads them all (or there is no Nix). Otherwise its error: it knows no machine at all, because of one line.
+    """
+
+    def __str__(self) -> str:
+        return "the build hook of Nix"
+
+    def requests(self) -> tuple[Request, ...]:
+        script = "; ".join(_READ_MACHINES.strip().splitlines()).replace("|; ", "| ")
+        return (run(*_AS_DAEMON, "/bin/sh", "-c", script, limit=20),)
+
+    def answer(self, replies: Replies) -> str:
+        ran = replies.ran(0)
+        if ran.status == 0:
+            return ""
+        said = [_message(line) for line in ran.errors.splitlines() if line.strip()]
+        return next((each for each in said if each), f"status {ran.status}")
+
+
+def _message(line: str) -> str:
+    """A line of the hook's, which logs in JSON: an error's own text, without colours; nothing for what is no error."""
+    if not line.startswith("@nix "):
+        return line.strip()
+    try:
+        said = json.loads(line.removeprefix("@nix "))
+    except ValueError as error:
+        raise Unknown(f"the build hook's log makes no sense: {error}") from error
+    # What it says in front names the row; what stands behind is what is wrong with a field of it.
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(said["msg"])) if "raw_msg" in said else ""
 
 
 @dataclass(frozen=True, slots=True)

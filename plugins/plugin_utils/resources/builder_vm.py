@@ -25,9 +25,10 @@ from ..ledger import LEDGER, PARENT, STATE, ledger, written
 from ..questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from ..questions.certificates import Certificates
 from ..questions.file import File, Found, Kind, Metadata, found
-from ..questions.free_space import MAC_SPACE
+from ..questions.free_space import MAC_SPACE, Space
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
+from ..questions.mac import Mac
 from ..questions.network import Greeting
 from ..questions.nix import FIND, NixSources
 from ..readers import locked_flake, path, reads
@@ -244,6 +245,7 @@ wait "$vm"
                 PROFILES,
                 Attribute(DIRECTORY, NO_BACKUP),
                 self._bundle,
+                Mac(),
                 MAC_SPACE,
             )
             yield NixSources()  # whose token was sent, where a download is refused (nix_errors)
@@ -277,15 +279,18 @@ wait "$vm"
 
         Those of a Nix that is not there yet come with it.
         """
-        if self.present and answers[DISK].absent and self.disk.bytes > answers[MAC_SPACE].size:
-            yield Refused(
-                "linux_builder_disk",
-                f"the volume that the VM's disk is to be on has {answers[MAC_SPACE].size / 2**30:.0f}GiB, and the disk may"
-                " grow beyond that",
-                f"Take no more than this Mac can spare: {answers[MAC_SPACE].free / 2**30:.0f}GiB are free there",
-            )
+        if self.present and answers[Mac()].kernel == "Darwin" and answers[DISK].absent:
+            yield from self._no_room(answers[MAC_SPACE])
         if self.present and not self.certificates.startswith("/nix/") and not answers[self._bundle].certificates:
             yield Refused("linux_builder_certificates", self._problem(answers), _PUT_CERTIFICATES)
+
+    def _no_room(self, mac: Space) -> Iterator[Refused]:
+        if self.disk.bytes > mac.size:
+            yield Refused(
+                "linux_builder_disk",
+                f"the volume that the VM's disk is to be on has {mac.size / 2**30:.0f}GiB, and the disk may grow beyond that",
+                f"Take no more than this Mac can spare: {mac.free / 2**30:.0f}GiB are free there",
+            )
 
     def _problem(self, answers: Answers) -> str:
         absent = answers[self._bundle].certificates is None

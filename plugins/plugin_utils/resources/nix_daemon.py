@@ -101,7 +101,7 @@ class NixDaemon:
             return  # with a line that Nix does not read, a daemon that runs on is the better one
         elif (newer := changed_since(answers, label)) is not None and not self._is_restarted(answers):
             yield Change(
-                f"restart {label}, which was started before {newer.file} was changed last", RESTART_DAEMON, limit=180
+                f"restart {label}, which was started before {newer.dated} was changed last", RESTART_DAEMON, limit=180
             )
 
     def _is_restarted(self, answers: Answers) -> bool:
@@ -114,7 +114,7 @@ def label_of(answers: Answers) -> str | None:
 
 
 def changed_since(answers: Answers, label: str) -> Source | None:
-    """The end of a file that was changed after the daemon had started.
+    """The end of a file that was changed, or taken out of its directory, after the daemon had started.
 
     Determinate's daemon writes nix.conf itself when it starts. A time to come is nobody's: no restart would settle that.
     """

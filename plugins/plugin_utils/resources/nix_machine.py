@@ -8,6 +8,7 @@ file. Where such a line is somebody else's it needs a person: a copy of it in a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from ..formats import machines
 from ..ledger import LEDGER, PARENT, edited, ledger, taken_back
 from ..questions.file import File, Found, Kind, Pointed
 from ..questions.mac import Mac
-from ..questions.nix import NixConfiguration, NixSources, NixVersion, Source
+from ..questions.nix import NixBuildHook, NixConfiguration, NixSources, NixVersion, Source
 from ..readers import features, machine_path, maybe, public_key, reads, store_uri, whole
 from ..resource import Blocked, Change, Step
 from .nix_setting import CUSTOM_CONF, NIX_CONF, NIX_DARWIN, NixSetting
@@ -57,6 +58,7 @@ class NixMachine:
             NixConfiguration(),
             NixSources(),
             NixVersion(),
+            NixBuildHook(),
             LEDGER,
             PARENT,
         )
@@ -82,7 +84,7 @@ class NixMachine:
         content = answers[Pointed(MACHINES.path)]
         wanted = self.wanted(answers)
         if self.present and content is not None and wanted in [each for _line, each in _machines(content)]:
-            yield from self._unread(answers, content)
+            yield from self._unread(answers, content, content)
             yield from self._hidden(answers)
             return
         yield Blocked(
@@ -127,7 +129,7 @@ class NixMachine:
     def _converge(self, answers: Answers, found: Found) -> Iterator[Step]:
         now = found.content or b""
         data = machines.with_machine(now, self.wanted(answers))
-        unread = list(self._unread(answers, data))
+        unread = list(self._unread(answers, now, data))
         if unread:
             yield from unread
         elif data != now or not found.has(found.mode | 0o444, found.uid, found.gid):
@@ -137,20 +139,30 @@ class NixMachine:
                 edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
                 (diff(MACHINES.path, found, found.with_content(data)),),
             )
-        elif not found.has(found.mode | 0o444, found.uid, found.gid):
-            yield Change(
-                f"let everybody read {MACHINES.path}",
-                edited(answers, MACHINES, data, readable=True, former={self.uri: None}),
-            )
         yield from self._hidden(answers)
 
-    def _unread(self, answers: Answers, data: bytes) -> Iterator[Blocked]:
-        """Lines of others because of which the Mac's own Nix has no builder at all."""
-        version = answers[NixVersion()]  # without one nobody reads the file yet
-        for problem in machines.problems(data, machines.Reader.of(version)) if version else ():
+    def _unread(self, answers: Answers, now: bytes, data: bytes) -> Iterator[Blocked]:
+        """Lines of others because of which the Mac's own Nix, as its build hook says, has no builder at all.
+
+        Lix' hook is not asked: it is spoken to in another way from 2.94 on. Without Nix nobody reads the file yet.
+        """
+        version, said = answers[NixVersion()], answers[NixBuildHook()]
+        reader = machines.Reader.of(version)
+        if not version or not (said or reader.lix):
+            return
+        faults = {each.line: each.reason for each in reversed(machines.problems(data, reader))}
+        reason = re.sub("'[^']*'", "…", said.splitlines()[-1].strip().removeprefix("error: ")) if said else ""
+        faults = faults or dict.fromkeys(machines.named(data, said), f"{version} does not read it ({reason})")
+        for line, why in sorted(faults.items()):
             yield Blocked(
-                f"{MACHINES.path}, line {problem.line}: {problem.reason}",
+                f"{MACHINES.path}, line {line}: {why}; with it this Mac has no builder at all",
                 "The line is not builderfleet's, so it stays as it is: put it right on that Mac and run again",
+            )
+        if not faults and said and data == now:
+            yield Blocked(
+                f"{version} does not read which builders there are ({reason}), and has none at all",
+                f"The line stands in {MACHINES.path}, in a file that is named there with @, or in `builders` of Nix's"
+                " configuration: put it right on that Mac and run again",
             )
 
     def _hidden(self, answers: Answers) -> Iterator[Step]:

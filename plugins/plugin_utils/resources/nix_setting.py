@@ -8,7 +8,8 @@ effect changes, and that a restart is due is written down first, so that a run t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,21 +35,35 @@ NIX_DARWIN = (
 )
 """What its owner has to declare there; distributedBuilds = false, its default, hides the machines file altogether."""
 
-# The candidate in the place of its file, beside all else of that directory: what is included may be anywhere in it, and
-# what is left there is only linked to. Read by the Mac's own Nix (facts/nix_configuration §1).
+_INVALID = re.compile("(?:setting|option) '([^']+)' (?:has invalid value|should be)")
+
+SEEN: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+    ("2.8.0", "2.26.3", "2.34.8"),
+    (
+        "error: configuration setting 'max-jobs' should be 'auto' or an integer",
+        "error: setting 'max-jobs' has invalid value '1X'",
+        "error: option 'max-jobs' has invalid value 'maybe'",
+        "error: Boolean setting 'max-jobs' has invalid value 'ja'",
+    ),
+)
+"""What Nix says of a value that it does not take, by its version."""
+
+# The candidate in the place of its file, beside all else of that directory and of those above it: what is included may be
+# anywhere in them, and what is left there is only linked to. Read by the Mac's own Nix (facts/nix_configuration §1).
 _TRY = f"""
 fresh_folder
-for file in /etc/nix/* /etc/nix/.[!.]*; do
-  if [ -e "$file" ] && [ "$file" != "$new" ]; then ln -s "$file" "$folder/${{file##*/}}"; fi
+mkdir -p "$folder/etc/nix"
+for file in /* /etc/* /etc/nix/* /etc/nix/.[!.]*; do
+  if [ -e "$file" ] && [ "$file" != "$new" ] && [ ! -e "$folder$file" ]; then ln -s "$file" "$folder$file"; fi
 done
-rm -f "$folder/NAME"
-cp "$new" "$folder/NAME"
+rm -f "$folder/etc/nix/NAME"
+cp "$new" "$folder/etc/nix/NAME"
 {FIND}
 [ -x "$N/nix" ] || fail "this Mac has no Nix that could read the new configuration: $N/nix is not there"
 read_by_nix=
 for words in 'config show' show-config; do
   # shellcheck disable=SC2086
-  if said=$(limit 30 /usr/bin/env NIX_CONF_DIR="$folder" "$N/nix" --extra-experimental-features nix-command $words \\
+  if said=$(limit 30 /usr/bin/env NIX_CONF_DIR="$folder/etc/nix" "$N/nix" --extra-experimental-features nix-command $words \\
     2>&1 >/dev/null); then read_by_nix=yes; break; fi
 done
 [ "$read_by_nix" ] || fail "Nix refuses the new configuration: $said"
@@ -133,7 +148,12 @@ class NixSetting:
             yield self._foreign(file, found)
             return
         now = found.content or b""
-        blocked = self._broken(answers) or self._unknown(configuration) or self._overriding(file, answers)
+        blocked = (
+            self._broken(answers)
+            or self._invalid(answers, configuration)
+            or self._unknown(configuration)
+            or self._overriding(file, answers)
+        )
         if blocked is not None:
             yield blocked
             return
@@ -196,6 +216,18 @@ class NixSetting:
                 )
         return None
 
+    def _invalid(self, answers: Answers, configuration: Configuration) -> Blocked | None:
+        """A value of somebody else's that Nix does not take. Ours is put right."""
+        match = _INVALID.search(configuration.error)
+        lines = [each for each in answers[NixSources()] if match is not None and each.name == match[1]]
+        if match is None or not lines or match[1] == self.setting:
+            return None
+        return Blocked(
+            f"{lines[-1].where}, sets {match[1]} to what Nix does not take; no nix command works on this Mac until that is"
+            " put right",
+            "The line is not builderfleet's, so it stays as it is: correct it and run again",
+        )
+
     @property
     def _said(self) -> str:
         """The line that is wanted, where it cannot hold a secret of somebody's."""
@@ -224,7 +256,7 @@ class NixSetting:
     def _no_effect(self, file: File, configuration: Configuration) -> Blocked:
         if configuration.error:
             return Blocked(
-                f"Nix does not read its configuration: {configuration.error.splitlines()[-1]}",
+                f"Nix does not read its configuration: {configuration.error}",
                 "Put right what it names, in the files of /etc/nix or in /var/root/.config/nix, and run again",
             )
         return Blocked(
