@@ -25,6 +25,8 @@ LEDGER = File(f"{STATE_DIRECTORY}/ledger.json")
 STATE = Metadata(STATE_DIRECTORY)
 PARENT = Metadata("/var/lib")
 BACKUPS = f"{STATE_DIRECTORY}/backups"
+LEDGER_WAS_GONE = "ledger-was-gone"
+"""The name of a file beside the ledger: it was lost once, and written again from what could be told."""
 
 
 @dataclass(frozen=True, slots=True)

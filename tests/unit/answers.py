@@ -29,6 +29,7 @@ from builderfleet.plugin_utils.questions.launchd import LaunchdJob, Loaded
 from builderfleet.plugin_utils.questions.log_tail import LogTail
 from builderfleet.plugin_utils.questions.login_items import LoginItemsOff
 from builderfleet.plugin_utils.questions.mac import Mac, MacFacts
+from builderfleet.plugin_utils.questions.names import Names
 from builderfleet.plugin_utils.questions.network import Greeting, Listeners
 from builderfleet.plugin_utils.questions.nix import (
     Configuration,
@@ -43,7 +44,7 @@ from builderfleet.plugin_utils.questions.nix import (
 from builderfleet.plugin_utils.questions.ssh import EffectiveSshConfig, SshConfiguration
 from builderfleet.plugin_utils.questions.store_volume import StoreVolume
 from builderfleet.plugin_utils.resource import Blocked, Change, Resource, Step
-from builderfleet.plugin_utils.resources.builder_vm import RootNames, StateNames
+from builderfleet.plugin_utils.resources.builder_vm import RootNames
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
 from builderfleet.plugin_utils.resources.trusted_files import LooseFiles
 
@@ -166,7 +167,7 @@ _STOCK: Mapping[type[Any], Any] = {
     Pointed: None,
     RootNames: (),
     StoreVolume: None,
-    StateNames: frozenset(),
+    Names: frozenset(),
     Attribute: "",
     Certificates: Bundle(None, copied=False),
     EffectiveSshConfig: SshConfiguration(),

@@ -17,13 +17,14 @@ import pytest
 from builderfleet.plugin_utils import shell
 from builderfleet.plugin_utils.asking import Replies, Unknown
 from builderfleet.plugin_utils.endings import STARTS
-from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, STATE, Entry, Ledger
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, LEDGER_WAS_GONE, STATE, Entry, Ledger
 from builderfleet.plugin_utils.questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from builderfleet.plugin_utils.questions.certificates import Bundle, Certificates
 from builderfleet.plugin_utils.questions.file import NOTHING, File, Metadata
 from builderfleet.plugin_utils.questions.free_space import MAC_SPACE, Space
 from builderfleet.plugin_utils.questions.key_pair import KeyPair
 from builderfleet.plugin_utils.questions.launchd import LaunchdJob
+from builderfleet.plugin_utils.questions.names import Names
 from builderfleet.plugin_utils.questions.network import Greeting
 from builderfleet.plugin_utils.questions.nix import NIX
 from builderfleet.plugin_utils.resource import Change
@@ -46,8 +47,8 @@ from builderfleet.plugin_utils.resources.builder_vm import (
     FormerBuilderVms,
     NoStateDirectory,
     RootNames,
-    StateNames,
 )
+from builderfleet.plugin_utils.shell import STATE_DIRECTORY
 from builderfleet.plugin_utils.size import Size
 
 from tests.unit.answers import (
@@ -192,7 +193,7 @@ CASES = [
         {
             STATE: directory(),
             LEDGER: file(Ledger({"/etc/corp.conf": Entry(False, "x", former={"write it": None})}).dump()),
-            StateNames(): frozenset({"ledger.json", "backups", "linux-builder"}),
+            Names(STATE_DIRECTORY): frozenset({"ledger.json", "backups", "linux-builder"}),
         },
         ("remove /var/lib/builderfleet, but for what is still to be put back or taken away: /etc/corp.conf",),
     ),
@@ -202,8 +203,20 @@ CASES = [
         {
             STATE: directory(),
             LEDGER: file(Ledger(made=("/etc/corp/token",)).dump()),
-            StateNames(): frozenset({"ledger.json", "backups"}),
+            Names(STATE_DIRECTORY): frozenset({"ledger.json", "backups"}),
         },
+    ),
+    Case(
+        "the ledger was gone once",
+        NoStateDirectory(),
+        {
+            STATE: directory(),
+            Names(STATE_DIRECTORY): frozenset({"backups", "ledger.json", LEDGER_WAS_GONE, "linux-builder"}),
+        },
+        (
+            "remove /var/lib/builderfleet, but for what is still to be put back or taken away: /var/lib/builderfleet/backups",
+            Person("was gone once: what Nix's settings were", "See what is in /var/lib/builderfleet/backups"),
+        ),
     ),
     Case("state directory is left", NoStateDirectory(), {STATE: directory()}, ("remove /var/lib/builderfleet",)),
     Case(

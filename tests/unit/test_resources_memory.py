@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from builderfleet.plugin_utils.ledger import LEDGER, STATE, Ledger
+from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, LEDGER_WAS_GONE, STATE, Ledger
+from builderfleet.plugin_utils.questions.names import Names
 from builderfleet.plugin_utils.resources.memory import Memory
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES, NixMachine
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
@@ -25,6 +26,12 @@ CASES = [
     Case("readable", WANTED, {**THERE, LEDGER: file(Ledger().dump()), MACHINES: file(MINE + OURS)}),
     Case("gone, with nothing of ours", WANTED, {**THERE, MACHINES: file(MINE)}),
     Case("gone", WANTED, {**THERE, MACHINES: file(MINE + OURS)}, (AGAIN,)),
+    Case(
+        "gone, and only backups are left",
+        WANTED,
+        {**THERE, Names(BACKUPS): frozenset({"sshd.1"})},
+        (f"write {LEDGER.path} again, which was gone: what was there before, which nothing tells any more",),
+    ),
     Case("damaged", WANTED, {**THERE, LEDGER: file("{")}, (Person("cannot be read: .* is damaged", "."),)),
 ]
 
@@ -41,6 +48,7 @@ def test_what_was_there_before_comes_back_all_the_same(dash_sandbox: Sandbox) ->
     (dash_sandbox / "etc/ssh/ssh_config").write_text(STOCK_SSH_CONFIG)
     mac = RealFiles(dash_sandbox)
     assert mac.converge(WANTED) == [AGAIN]
+    assert f"/var/lib/builderfleet/{LEDGER_WAS_GONE}" in dash_sandbox.files("/var/lib/builderfleet")
     entry = mac.book().files[MACHINES.path]
     assert entry.existed and entry.exact
     assert list(entry.former) == [NixMachine(uri=URI, present=False).uri]

@@ -55,6 +55,23 @@ CASES = [
     Case("somebody elses, unusable", TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, NOTHING, "")}, (STAYS,)),
     Case("somebody elses public half alone", TOKENS, {KeyPair(TOKENS.path): pair(NOTHING, GOOD, "")}, (STAYS,)),
     Case("somebody elses, usable", TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, GOOD, PUBLIC)}),
+    Case(
+        "somebody elses, in use",
+        TOKENS,
+        {KeyPair(TOKENS.path): pair(file(None, 0o600, uid=501), file(f"{PUBLIC} me@there\n", uid=501), PUBLIC)},
+    ),
+    Case(
+        "somebody elses, without a public half",
+        TOKENS,
+        {KeyPair(TOKENS.path): pair(file(None, 0o600, uid=501, gid=20), NOTHING, PUBLIC)},
+        (f"derive {TOKENS.path}.pub from its private half",),
+    ),
+    Case(
+        "somebody elses, with another public half",
+        TOKENS,
+        {KeyPair(TOKENS.path): pair(PRIVATE, file(f"{OTHER_PUBLIC} x\n", uid=501), PUBLIC)},
+        (Person(f"{TOKENS.path}.pub is not the public half of {TOKENS.path}", "Name another path"),),
+    ),
     Case("another path, fresh", TOKENS, expected=(f"make SSH key pair {TOKENS.path}",)),
     Case("somebody elses is not removed", NO_TOKENS, {KeyPair(TOKENS.path): pair(PRIVATE, GOOD, PUBLIC)}),
     Case(
@@ -80,6 +97,11 @@ def test_no_diff_shows_a_private_half(case: Case) -> None:
     for change in case.changes():
         for diff in change.diffs:
             assert "PRIVATE" not in diff.before + diff.after
+
+
+def test_a_public_half_belongs_to_whom_the_private_one_does() -> None:
+    (change,) = next(each for each in CASES if each.name == "somebody elses, without a public half").changes()
+    assert "0644 501 20\n" in change.script
 
 
 def test_a_new_pair_is_on_the_disk_before_it_gets_its_name() -> None:

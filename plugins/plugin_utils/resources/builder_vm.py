@@ -21,7 +21,7 @@ from .. import readers
 from ..asking import Answers, Question, Replies, Request, Unknown, look, run
 from ..endings import STARTS
 from ..files import diff, own_file
-from ..ledger import LEDGER, PARENT, STATE, ledger, written
+from ..ledger import BACKUPS, LEDGER, LEDGER_WAS_GONE, PARENT, STATE, ledger, written
 from ..questions.attribute import NO_BACKUP, NO_BACKUP_VALUE, Attribute
 from ..questions.certificates import Certificates
 from ..questions.file import File, Found, Kind, Metadata, found
@@ -29,6 +29,7 @@ from ..questions.free_space import MAC_SPACE, Space
 from ..questions.key_pair import KeyPair
 from ..questions.launchd import LaunchdJob
 from ..questions.mac import Mac
+from ..questions.names import Names
 from ..questions.network import Greeting
 from ..questions.nix import FIND, NixSources
 from ..readers import locked_flake, path, reads
@@ -430,30 +431,12 @@ class FormerBuilderVms:
 
 
 @dataclass(frozen=True, slots=True)
-class StateNames:
-    """What lies in the state directory."""
-
-    def requests(self) -> tuple[Request, ...]:
-        return look(STATE_DIRECTORY), run("/bin/ls", "-A", STATE_DIRECTORY)
-
-    def __str__(self) -> str:
-        return "what lies in the state directory"
-
-    def answer(self, replies: Replies) -> frozenset[str]:
-        ran = replies.ran(1)
-        if found(replies.only(0)).absent:
-            return frozenset()
-        if ran.status != 0:
-            raise Unknown(f"ls {STATE_DIRECTORY} ended with status {ran.status}: {ran.errors.strip()}")
-        return frozenset(ran.output.split())
-
-
-@dataclass(frozen=True, slots=True)
 class NoStateDirectory:
     """Nothing is left of the state directory, and of /var/lib only what was there before.
 
     What single resources replaced of somebody else's is put back by those alone: as long as the ledger has parts besides the
-    builder's own (`parts`), it stays with its backups.
+    builder's own (`parts`), it stays with its backups. So it does where the ledger was gone once: nobody knows what is missing
+    in it.
     """
 
     parts: tuple[str, ...] = ()
@@ -463,7 +446,7 @@ class NoStateDirectory:
         return "state directory"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (STATE, LEDGER, PARENT, StateNames())
+        yield from (STATE, LEDGER, PARENT, Names(STATE_DIRECTORY))
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         if answers[STATE].absent:
@@ -471,19 +454,28 @@ class NoStateDirectory:
         book = ledger(answers)
         others = [path for path, entry in book.files.items() if not set(entry.former) <= set(self.parts)]
         others += [path for path in book.made if path != PARENT.path]
-        if others:
-            if answers[StateNames()] - _REMEMBERED:
+        was_gone = LEDGER_WAS_GONE in answers[Names(STATE_DIRECTORY)]
+        if others or was_gone:
+            if answers[Names(STATE_DIRECTORY)] - _REMEMBERED:
                 keep = " ".join(f"! -name {name}" for name in sorted(_REMEMBERED))
                 yield Change(
-                    f"remove {STATE_DIRECTORY}, but for what is still to be put back or taken away: {', '.join(others)}",
+                    f"remove {STATE_DIRECTORY}, but for what is still to be put back or taken away:"
+                    f" {', '.join(others) or BACKUPS}",
                     f"/usr/bin/find {STATE_DIRECTORY} -mindepth 1 -maxdepth 1 {keep} -exec rm -rf {{}} +\n",
+                )
+            if was_gone:
+                yield Blocked(
+                    f"{LEDGER.path} was gone once: what Nix's settings were before the builder, and what single actions"
+                    " replaced, is not known any more",
+                    f"See what is in {BACKUPS} and set in /etc/nix on that Mac, put back what is missed, and remove"
+                    f" {STATE_DIRECTORY}",
                 )
             return
         parent = f"rmdir {PARENT.path} 2>/dev/null || :\n" if PARENT.path in book.made else ""
         yield Change(f"remove {STATE_DIRECTORY}", f"rm -rf {STATE_DIRECTORY}\n{parent}")
 
 
-_REMEMBERED = frozenset({"ledger.json", "backups"})
+_REMEMBERED = frozenset({"ledger.json", "backups", LEDGER_WAS_GONE})
 _PUT_CERTIFICATES = "Put a bundle of CA certificates there, or name one that is there in linux_builder_certificates"
 
 

@@ -174,6 +174,7 @@ def _present(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
 def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     """The same in the opposite order; the state directory, which remembers what was there before, goes last."""
     yield "", MacRequirements(label=LABEL, port=value["linux_builder_port"], present=False)
+    yield "", Memory(uri=URI, alias=ALIAS)
     yield "nix", _substitutes(False)
     yield "machine", NixMachine(uri=URI, present=False)
     yield "daemon", LaunchdDaemon(label=LABEL, of_builder=True, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)

@@ -2,7 +2,8 @@
 """That the Mac remembers what was there before the builder: without its ledger, `absent` could not put it back.
 
 A damaged one is for a person. One that is gone is written again from what can be told: in the foreign files, our parts
-are known by what they are, and what was there before is the rest. Settings of Nix tell not whose they are, and stay.
+are known by what they are, and what was there before is the rest. Settings of Nix tell not whose they are, and stay; that it
+was gone is remembered, so that `absent` takes away no backup that it does not know.
 """
 
 from __future__ import annotations
@@ -15,9 +16,23 @@ from typing import Any
 from ..asking import Answers, Question, Unknown
 from ..files import replaced
 from ..formats import machines, ssh_config
-from ..ledger import ANYTHING, BACKUPS, LEDGER, PARENT, STATE, Entry, Ledger, directories, ledger, written
+from ..ledger import (
+    ANYTHING,
+    BACKUPS,
+    LEDGER,
+    LEDGER_WAS_GONE,
+    PARENT,
+    STATE,
+    Entry,
+    Ledger,
+    directories,
+    ledger,
+    written,
+)
 from ..questions.file import File, Found, Kind
+from ..questions.names import Names
 from ..resource import Blocked, Change, Step
+from ..shell import STATE_DIRECTORY
 from .nix_machine import MACHINES
 from .ssh_host import SSH_CONFIG
 
@@ -34,7 +49,7 @@ class Memory:
         return "ledger"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (LEDGER, PARENT, STATE, MACHINES, SSH_CONFIG)
+        yield from (LEDGER, PARENT, STATE, MACHINES, SSH_CONFIG, Names(BACKUPS))
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         found = answers[LEDGER]  # what is not known is not damaged
@@ -43,13 +58,16 @@ class Memory:
         except Unknown as damaged:
             yield Blocked(f"what was on this Mac before the builder cannot be read: {damaged}", "See there")
             return
-        entries = dict(self._again(answers)) if found.absent and not answers[STATE].absent else {}
-        if entries:
+        if not found.absent or answers[STATE].absent:
+            return
+        entries = dict(self._again(answers))
+        if entries or answers[Names(BACKUPS)]:
             backups = "".join(script for _entry, script in entries.values())
             book = Ledger({path: entry for path, (entry, _script) in entries.items()})
+            told = f"as far as {', '.join(entries)} tell it" if entries else "which nothing tells any more"
             yield Change(
-                f"write {LEDGER.path} again, which was gone: what was there before, as far as {', '.join(entries)} tell it",
-                directories(answers) + backups + written(answers, book),
+                f"write {LEDGER.path} again, which was gone: what was there before, {told}",
+                f"{directories(answers)}{backups}: > {STATE_DIRECTORY}/{LEDGER_WAS_GONE}\n{written(answers, book)}",
             )
 
     def _again(self, answers: Answers) -> Iterator[tuple[str, tuple[Entry, str]]]:

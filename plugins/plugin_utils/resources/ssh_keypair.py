@@ -3,7 +3,7 @@
 
 The private half is the truth: the public one is derived from it again whenever the two do not belong together. The
 client key of the builder is replaced when it cannot be used at all, and the old one is kept in the backups. What else is at a
-path was made by somebody: it is never replaced, and goes only where the ledger knows that it was made here.
+path was made by somebody: it is used as it is, never replaced, and goes only where the ledger knows that it was made here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWN_KEYS = "/etc/nix/builderfleet_"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshKeypair:
     """An ed25519 key pair without passphrase: `path` 0600 and `path`.pub 0644, both root:wheel. A pair of another type that
-    is there and can be used is kept as it is.
+    is there and can be used is kept as it is, and one that somebody else made is so with its owner and mode.
 
     `made_for` is a word that is noted when it is made (see `KeyRotation`).
     """
@@ -52,33 +52,32 @@ class SshKeypair:
             if half.kind not in (Kind.FILE, Kind.ABSENT):
                 yield in_the_way(path, half)
                 return
-        if (
-            not (pair.private.absent and pair.public.absent)
-            and not self._is_ours(answers)
-            and not (self.present and pair.usable)
-        ):
-            if self.present:
-                yield self._foreign(pair)
-            return
-        yield from self._converge(pair, answers) if self.present else self._remove(pair, answers)
+        if not (pair.private.absent and pair.public.absent) and not self._is_ours(answers):
+            yield from self._foreign(pair) if self.present else ()
+        else:
+            yield from self._converge(pair, answers) if self.present else self._remove(pair, answers)
 
     def _is_ours(self, answers: Answers) -> bool:
         """The client key of the builder is by its name; of another the ledger knows it."""
         return self.path.startswith(OWN_KEYS) or self.path in ledger(answers).made
 
-    def _foreign(self, pair: Pair) -> Blocked:
-        what = (
-            "is there without its private half"
-            if pair.private.absent
-            else "cannot be used as a key without a passphrase"
-        )
-        return Blocked(
-            f"{self.path}{'.pub' if pair.private.absent else ''} {what}, and was not made by builderfleet: it stays as it is",
-            "Name another path, or move that file away, and run again",
-        )
+    def _foreign(self, pair: Pair) -> Iterator[Step]:
+        """Somebody's pair that can be used is what is wanted, whoever may read it: it stays his, byte for byte."""
+        if pair.usable and pair.public.absent:
+            yield self._derive(pair, pair.private.uid, pair.private.gid)
+        elif not (pair.usable and _same(pair.public, pair.derived)):
+            path, what = self.path, "cannot be used as a key without a passphrase"
+            if pair.private.absent:
+                path, what = f"{self.path}.pub", "is there without its private half"
+            elif pair.usable:
+                path, what = f"{self.path}.pub", f"is not the public half of {self.path}"
+            yield Blocked(
+                f"{path} {what}, and was not made by builderfleet: it stays as it is",
+                "Name another path, or move that file away, and run again",
+            )
 
     def _converge(self, pair: Pair, answers: Answers) -> Iterator[Step]:
-        private, public = quote(self.path), quote(f"{self.path}.pub")
+        private = quote(self.path)
         if pair.private.kind is Kind.FILE and not pair.private.has(0o600, 0, 0):
             # First of all: ssh-keygen refuses a key that others can read, so whether it is usable shows afterwards.
             yield Change(
@@ -94,18 +93,21 @@ class SshKeypair:
                 (diff(f"{self.path}.pub", pair.public, Found(Kind.FILE, 0o644, 0, 0, b"(a new key)\n")),),
             )
             return
-        wanted = f"{pair.derived} {self.comment}\n".encode()
         if (
             pair.public.kind is not Kind.FILE
             or not pair.public.has(0o644, 0, 0)
             or not _same(pair.public, pair.derived)
         ):
-            yield Change(
-                f"derive {self.path}.pub from its private half",
-                f"{self._derived()} | stage {public} {quote(pair.public.seen)} 0644 0 0\n"
-                f"commit {public} {quote(pair.public.seen)}\n",
-                (diff(f"{self.path}.pub", pair.public, Found(Kind.FILE, 0o644, 0, 0, wanted)),),
-            )
+            yield self._derive(pair, 0, 0)
+
+    def _derive(self, pair: Pair, uid: int, gid: int) -> Change:
+        public, seen = quote(f"{self.path}.pub"), quote(pair.public.seen)
+        wanted = f"{pair.derived} {self.comment}\n".encode()
+        return Change(
+            f"derive {self.path}.pub from its private half",
+            f"{self._derived()} | stage {public} {seen} 0644 {uid} {gid}\ncommit {public} {seen}\n",
+            (diff(f"{self.path}.pub", pair.public, Found(Kind.FILE, 0o644, uid, gid, wanted)),),
+        )
 
     def _derived(self) -> str:
         """Shell that prints the public half, base64, as `stage` takes it."""
