@@ -161,6 +161,17 @@ def test_a_job_of_the_system_is_refused_whatever_its_label() -> None:
     assert list(OTHERS.refusals(Answers.given({LaunchdJob(OTHERS.label): loaded(OTHERS.label)}))) == []
 
 
+def test_a_job_of_another_file_is_somebody_elses_and_is_neither_replaced_nor_unloaded() -> None:
+    """launchd takes a job's label from its file's content: the file may have any name."""
+    world: World = {LaunchdJob(OTHERS.label): loaded(OTHERS.label, path="/Library/LaunchDaemons/vendor.plist")}
+    (refused,) = OTHERS.refusals(Answers.given(world))
+    assert "com.vendor.agent is somebody else's job, loaded from /Library/LaunchDaemons/vendor.plist" in str(refused)
+    assert list(NO_OTHERS.refusals(Answers.given(world))) == [] == Case("", NO_OTHERS, world).steps()
+    left = Case("", NO_OTHERS, {**world, File(OTHERS.path): file(plistlib.dumps(OTHERS.definition()))})
+    (change,) = left.changes()
+    assert f"unload {OTHERS.label}" not in change.script and f"discard {OTHERS.path}" in change.script
+
+
 def only(name: str) -> Change:
     return next(case for case in CASES if case.name == name).changes()[0]
 
@@ -228,7 +239,6 @@ def told(sandbox: Sandbox) -> list[str]:
             f"bootstrap system {OTHERS.path}",
         ),
         (loaded(OTHERS.label), TAKEN[1], f"{GIVEN_BACK}, and load it again", f"kickstart system/{OTHERS.label}"),
-        (loaded(OTHERS.label, path="/opt/x.plist"), TAKEN[1], GIVEN_BACK, "bootout system/com.vendor.agent"),
     ],
 )
 def test_a_vendors_job_is_loaded_again_if_it_was(

@@ -254,6 +254,12 @@ CASES = [
         with_nix(NEW, file(OURS.replace(" 4 ", " many ")), "error: bad machine specification: … a row: 'ssh-ng …'"),
         (REGISTER,),
     ),
+    Case(
+        "a configuration that is not read",
+        WANTED,
+        with_nix(NEW, file(OURS), "error: syntax error in configuration line 'x'")
+        | {NixConfiguration(): nix("error: syntax error", builders=INCLUDE)},
+    ),
     Case("a builder that is switched off", WANTED, with_nix(NEW, file(f"{OURS}ssh://old x86_64-linux - 0\n"))),
     Case(
         "a byte order mark",

@@ -20,7 +20,7 @@ from .. import login_items, readers
 from ..asking import Answers, Question, Unknown
 from ..endings import STARTS, Ending
 from ..files import diff, in_the_way
-from ..formats import plist
+from ..formats import launchctl, plist
 from ..ledger import LEDGER, PARENT, WholeFile
 from ..questions.attribute import QUARANTINE, Attribute
 from ..questions.file import NOTHING, File, Found, Kind, Metadata
@@ -216,7 +216,7 @@ class LaunchdDaemon:
         return WholeFile(File(self.path), b"" if self.of_builder else FINGERPRINT.encode())
 
     def refusals(self, answers: Answers) -> Iterator[Refused]:
-        """A job of the system: whatever its label, it was loaded from there."""
+        """A job of the system: whatever its label, it was loaded from there. And one that is somebody else's (`_elsewhere`)."""
         try:
             job = answers[LaunchdJob(self.label)].job
         except Unknown:  # which `changes` says, unless it is no Mac at all
@@ -227,6 +227,17 @@ class LaunchdDaemon:
                 f"{self.label} is a job of macOS's own, loaded from {job.path}",
                 "Choose a label of your own",
             )
+        elif self.present and self._elsewhere(job):
+            yield Refused(
+                "label",
+                f"{self.label} is somebody else's job, loaded from {job.path if job else ''}",
+                "Choose a label of your own, or have its owner take that job away",
+            )
+
+    def _elsewhere(self, job: launchctl.Job | None) -> bool:
+        """Whether a job of this label is of another file than ours, which launchd does not name after the label."""
+        elsewhere = job is not None and job.path not in (None, "", self.path) and FINGERPRINT not in job.environment
+        return elsewhere and not self.of_builder
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (File(self.path), LEDGER, PARENT)
@@ -365,9 +376,11 @@ class LaunchdDaemon:
         )
 
     def _remove(self, found: Found, loaded: Loaded, answers: Answers) -> Iterator[Step]:
+        theirs = self._elsewhere(loaded.job)  # which is not ours to unload
         log = answers[Metadata(self.log)] if self.log else NOTHING
         remembers = self._file.remembers(answers)
-        if not remembers and (self._file.is_foreign(answers) or (loaded.job is None and found.absent and log.absent)):
+        is_gone = (loaded.job is None or theirs) and found.absent and log.absent
+        if not remembers and (self._file.is_foreign(answers) or is_gone):
             return
         was = self._file.was(answers)
         again = self._load(was == _RUNNING) if was in (_LOADED, _RUNNING) else ""
@@ -376,8 +389,8 @@ class LaunchdDaemon:
         if blocked:
             yield from blocked
             return
-        script = LAUNCHD + f"unload {quote(self.label)} {self.exit_timeout + 15}\n"
-        script += "".join(step.script for step in steps if isinstance(step, Change))
+        unload = "" if theirs else f"unload {quote(self.label)} {self.exit_timeout + 15}\n"
+        script = LAUNCHD + unload + "".join(step.script for step in steps if isinstance(step, Change))
         script += f"rm -f {quote(self.log)}\n" if self.log else ""
         diffs = () if found.absent else (diff(self.path, found, NOTHING),)
         summary = next((step.summary for step in steps), f"remove {self.title}")

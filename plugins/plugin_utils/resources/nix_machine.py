@@ -148,8 +148,8 @@ class NixMachine:
         """
         version, said = answers[NixVersion()], answers[NixBuildHook()]
         reader = machines.Reader.of(version)
-        if not version or not (said or reader.lix):
-            return
+        if not version or not (said or reader.lix) or answers[NixConfiguration()].error:
+            return  # with a configuration that Nix does not read its hook gets no further
         faults = {each.line: each.reason for each in reversed(machines.problems(data, reader))}
         reason = re.sub("'[^']*'", "…", said.splitlines()[-1].strip().removeprefix("error: ")) if said else ""
         faults = faults or dict.fromkeys(machines.named(data, said), f"{version} does not read it ({reason})")
