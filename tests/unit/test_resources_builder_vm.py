@@ -181,6 +181,18 @@ CASES = [
     ),
     Case("nothing to remove", UNWANTED),
     Case("removed", UNWANTED, {RootNames(): ("linux-builder-1",), Metadata(DIRECTORY): directory()}, (REMOVE,)),
+    Case(
+        "it is loaded, and this is not the whole",
+        UNWANTED,
+        {Metadata(DIRECTORY): directory(), JOB: loaded(WANTED.label)},
+        (Person(f"{WANTED.label}'s, which is loaded", "linux_builder_state: absent"),),
+    ),
+    Case(
+        "it was loaded, and this is the whole",
+        replace(UNWANTED, whole=True),
+        {Metadata(DIRECTORY): directory(), JOB: loaded(WANTED.label)},
+        (REMOVE,),
+    ),
     Case("only a root is left", UNWANTED, {RootNames(): ("linux-builder-1",)}, (REMOVE,)),
     Case("only the directory is left", UNWANTED, {Metadata(DIRECTORY): directory()}, (REMOVE,)),
     Case("no former ones", FormerBuilderVms(keep=ROOTS_OF_IT), CONVERGED),

@@ -135,6 +135,7 @@ class BuilderVm:
         default=DEFAULTS["linux_builder_certificates"], metadata=like("linux_builder_certificates")
     )
     proxy: str = field(default="", metadata=INTERNAL)
+    whole: bool = field(default=False, metadata=INTERNAL)
     present: bool = True
 
     def requirements(self) -> Resource:
@@ -406,7 +407,14 @@ wait "$vm"
             )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
-        if answers[RootNames()] or not answers[_OWN_DIRECTORIES[0]].absent:
+        if (
+            answers[LaunchdJob(self.label)].job is not None and not self.whole
+        ):  # the whole builder has unloaded it by then
+            yield Blocked(
+                f"the builder VM is {self.label}'s, which is loaded: without its disk whatever runs in it is lost",
+                "Take back what runs it first: the whole builder with linux_builder_state: absent, or that launchd_daemon",
+            )
+        elif answers[RootNames()] or not answers[_OWN_DIRECTORIES[0]].absent:
             yield Change("remove the builder VM with its disk", f"rm -rf {DIRECTORY} {ROOTS}\n", limit=300)
 
 

@@ -179,7 +179,7 @@ def _absent(value: Mapping[str, Any]) -> Iterator[tuple[str, Resource]]:
     yield "machine", NixMachine(uri=URI, present=False)
     yield "daemon", LaunchdDaemon(label=LABEL, of_builder=True, log=LOG, exit_timeout=EXIT_TIMEOUT, present=False)
     yield "ssh", SshHost(alias=ALIAS, file=SSH_FILE, present=False)
-    yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], present=False)
+    yield "vm", BuilderVm(label=LABEL, key=KEY, port=value["linux_builder_port"], whole=True, present=False)
     yield "key", SshKeypair(path=KEY, present=False)
     yield "key", next_pair(KEY, present=False)
     yield "nix", NixProxy()

@@ -60,8 +60,8 @@ class Memory:
             return
         if not found.absent or answers[STATE].absent:
             return
-        entries = dict(self._again(answers))
-        if entries or answers[Names(BACKUPS)]:
+        entries, kept = dict(self._again(answers)), answers[Names(BACKUPS)]
+        if entries or kept:
             backups = "".join(script for _entry, script in entries.values())
             book = Ledger({path: entry for path, (entry, _script) in entries.items()})
             told = f"as far as {', '.join(entries)} tell it" if entries else "which nothing tells any more"
