@@ -25,7 +25,7 @@ from pyinfra.api.command import FunctionCommand, PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State, StateStage
 
-from ..plugin_utils.controller import sudo_wants_a_password, who
+from ..plugin_utils.controller import sudo_refused, sudo_wants_a_password, who
 from ..plugin_utils.outcome import Outcome
 from ..plugin_utils.parameters import by_itself
 from ..plugin_utils.report import Collected, Result, worse
@@ -34,6 +34,7 @@ from ..plugin_utils.session import Session, SessionError
 from ..plugin_utils.transcript import TranscriptError
 
 STILL_AT_IT = 5
+ASK_PASSWORD = "--use-sudo-password"
 _SOCKET_OPTIONS = {
     "TCP_NODELAY": 1,  # Nagle's algorithm costs each command some 40 ms, and paramiko does not switch it off (facts/pyinfra §2.8)
     # A Mac that fell asleep over a change refuses nothing, it is only silent: noticed after some 75 seconds, as with ssh's
@@ -229,7 +230,7 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
         raise SessionError(f"no answer within {limit} seconds") from error
     except EOFError as error:
         if _connected(host):  # pyinfra asked for a password, and nobody is there to type one
-            raise SessionError(sudo_wants_a_password("--use-sudo-password")) from error
+            raise SessionError(sudo_wants_a_password(ASK_PASSWORD)) from error
         raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
     except (OSError, SSHException) as error:
         raise SessionError(f"the connection was lost: {error}", Outcome.UNREACHABLE) from error
@@ -238,6 +239,8 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
     except SessionError as error:
         if isinstance(error.__cause__, TranscriptError) and _lost(host):
             raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
+        if refused := sudo_refused(output.stderr, ASK_PASSWORD):
+            raise SessionError(refused) from error
         raise
 
 

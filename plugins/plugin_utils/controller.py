@@ -7,6 +7,7 @@ import getpass
 import os
 import re
 import socket
+from collections.abc import Mapping
 
 
 def sudo_wants_a_password(option: str) -> str:
@@ -22,6 +23,22 @@ def sudo_refuses(method: str, option: str, *, given: bool) -> str:
         f"{method} on this Mac wants a password: run with {option}, set ansible_become_password, or let the account use "
         f"{method} without one"
     )
+
+
+_WRONG, _NONE = "Sorry, try again|incorrect password attempt", "a password is required|no password was provided"
+
+SUDO_SAYS: Mapping[str, tuple[str, ...]] = {
+    _WRONG: ("Sorry, try again.\nsudo: no password was provided\nsudo: 1 incorrect password attempt",),
+    _NONE: ("sudo: a password is required", "sudo: no password was provided"),
+}
+"""What sudo (1.9.13 and 1.9.17; the same in macOS's 1.9.13) says to whom it does not let, by what that means."""
+
+
+def sudo_refused(errors: str, option: str) -> str:
+    """What sudo's own words mean, where it did not let a script run; empty where it said nothing of the kind."""
+    if re.search(_WRONG, errors):
+        return f"Incorrect sudo password: {sudo_refuses('sudo', option, given=True)}"
+    return f"Missing sudo password: {sudo_wants_a_password(option)}" if re.search(_NONE, errors) else ""
 
 
 LEAST_ANSIBLE = (2, 19)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from builderfleet.operations import _host
+from builderfleet.plugin_utils.controller import SUDO_SAYS
 from builderfleet.plugin_utils.outcome import Outcome
 from builderfleet.plugin_utils.report import Result
 from builderfleet.plugin_utils.resource import Change
@@ -71,13 +72,29 @@ def test_what_had_failed_before_it_was_stopped_has_failed(sessions: dict[str, An
 class Wire:
     """A host whose command prints a text and is then gone, or not."""
 
-    def __init__(self, text: str, alive: bool) -> None:
-        self.text, self.current_op_global_arguments = text, {"_sudo": True}
+    def __init__(self, text: str, alive: bool, errors: str = "") -> None:
+        self.text, self.errors, self.current_op_global_arguments = text, errors, {"_sudo": True}
         transport = SimpleNamespace(is_active=lambda: alive, join=lambda seconds: None)
         self.connector = SimpleNamespace(client=SimpleNamespace(get_transport=lambda: transport))
 
     def run_shell_command(self, *_words: Any, **_arguments: Any) -> tuple[bool, Any]:
-        return True, SimpleNamespace(stdout=self.text, stderr="")
+        return True, SimpleNamespace(stdout=self.text, stderr=self.errors)
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (said, means)
+        for means, texts in zip(("Incorrect", "Missing"), SUDO_SAYS.values(), strict=True)
+        for said in texts
+    ],
+)
+def test_whom_sudo_does_not_let_is_told_so_and_what_to_do(said: str, means: str) -> None:
+    """In Ansible's words, which says the same of it."""
+    own = asked("/first")
+    own.probe()
+    with pytest.raises(SessionError, match=f"^{means} sudo password: sudo on this Mac "):
+        _host._carry(Wire("", alive=True, errors=said), own, "", 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "half of a transcr"])
