@@ -139,8 +139,9 @@ class Session:
             raise SessionError(f"{change.check}: {_error(said)}", Outcome.NEEDS_PERSON, detail)
         if status != 0:
             means = nix_errors.refused(errors, self.answers)
-            said = "\n".join(filter(None, (_last_lines(errors) or "and no message", means)))
-            raise SessionError(f"{what}status {status}\n{said}")
+            said = "\n".join(filter(None, (_last_lines(errors) or f"status {status} and no message", means)))
+            how = "it failed" if status == 1 else f"status {status}"  # 1 is that of our own scripts, and says nothing
+            raise SessionError(f"{what}{how}\n{said}")
         if change:
             self.made.append(change)
 
@@ -154,7 +155,10 @@ class Session:
                 for each in resource.refusals(self.answers)
             ]
         except Unknown as unknown:
-            raise SessionError(f"could not tell what kind of Mac this is: {unknown}") from unknown
+            raise SessionError(
+                f"whether this Mac is fit for it could not be told, and nothing was changed: {unknown}. Run it again; if it "
+                "stays so, look at that Mac"
+            ) from unknown
         if refused:
             raise SessionError("\n".join(refused))
 

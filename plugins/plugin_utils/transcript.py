@@ -62,7 +62,7 @@ class Transcript:
                 count += 1
             except (ValueError, binascii.Error) as error:
                 raise TranscriptError(f"wanted a record, saw {line[:80]!r} ({error})") from error
-        raise TranscriptError(f"wanted a transcript with an end mark, saw {_sample(text)}")
+        raise TranscriptError(f"wanted the whole of the Mac's answer, saw {_sample(text)}")
 
 
 def _sample(text: str) -> str:

@@ -67,7 +67,7 @@ def fleet(request: pytest.FixtureRequest, macs: dict[str, SimulatedMac]) -> Iter
     [
         ("well", "changed", "register ssh-ng://builder@builderfleet"),
         ("asleep", "unreachable", ""),
-        ("rubbish", "failed", "wanted a transcript with an end mark"),
+        ("rubbish", "failed", "wanted the whole of the Mac's answer"),
         ("no-sudo", "failed", "sudo"),
         ("locked", "locked", "somebody@elsewhere"),
     ],

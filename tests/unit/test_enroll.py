@@ -301,7 +301,9 @@ def test_a_connection_that_fails(ssh: Ssh, errors: str, outcome: Outcome) -> Non
 
 def test_rubbish_is_no_answer(ssh: Ssh) -> None:
     ssh("echo Welcome; echo no such shell >&2; exit 1")
-    with pytest.raises(Refusal, match=r"end mark, saw .*'Welcome'; ssh ended with status 1\nno such shell") as refused:
+    with pytest.raises(
+        Refusal, match=r"whole of .* answer, saw .*'Welcome'; ssh ended with status 1\nno such shell"
+    ) as refused:
         ask(["mac"])
     assert refused.value.outcome is Outcome.FAILED
 

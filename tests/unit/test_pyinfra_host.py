@@ -105,6 +105,6 @@ def test_a_connection_that_ends_in_a_script_is_unreachable_whatever_was_printed(
         _host._carry(Wire(text, alive=False), own, "", 1)  # type: ignore[arg-type]
     assert lost.value.outcome is Outcome.UNREACHABLE
     own.probe()
-    with pytest.raises(SessionError, match="end mark") as rubbish:
+    with pytest.raises(SessionError, match="whole of the Mac's answer") as rubbish:
         _host._carry(Wire(text, alive=True), own, "", 1)  # type: ignore[arg-type]
     assert rubbish.value.outcome is Outcome.FAILED

@@ -55,7 +55,7 @@ def test_a_terminals_line_ends_do_not_matter(records: Records) -> None:
 def test_another_scripts_transcript_is_noise(records: Records, others: Records, token: str) -> None:
     foreign = printed(others, token)
     assert read(foreign + printed(records, TOKEN) + foreign) == records
-    with pytest.raises(TranscriptError, match="end mark"):
+    with pytest.raises(TranscriptError, match="whole of the Mac's answer"):
         read(foreign)
 
 
