@@ -68,6 +68,7 @@ class MacAction(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         self._mac = str(self._task.delegate_to or variables.get("inventory_hostname", ""))
         resources, wrong = self._wanted(variables)
+        self._check_host_keys(variables)
         session = Session(resources, who("Ansible"), wrong)
         for script in session.converge(dry=self._task.check_mode):
             self._announce(script)
@@ -176,6 +177,16 @@ class MacAction(ActionBase):  # type: ignore[misc]
             session.failure = SessionError(f"no answer within {script.limit} seconds")
             return "", ""
         return ran["stdout"], ran["stderr"]
+
+    def _check_host_keys(self, variables: Mapping[str, Any]) -> None:
+        """Only the inventory's own variables switch that off, as over pyinfra; no ansible.cfg or environment, which many have
+        for other machines and in which Ansible then takes whatever key answers.
+        """
+        own = {"ansible_host_key_checking", "ansible_ssh_host_key_checking"}
+        if self._task.delegate_to:
+            variables = variables.get("ansible_delegated_vars", {}).get(self._mac, {})
+        if self._connection.transport == "ssh" and not own & variables.keys():
+            self._connection.set_option("host_key_checking", True)
 
     def _notice_sleep(self) -> None:
         """Of several values of an option ssh takes the first, so what somebody has set himself holds."""

@@ -169,13 +169,13 @@ def test_a_mac_that_refuses_is_no_mac_that_sleeps(act: Any) -> None:
 
 def test_that_a_mac_fell_asleep_is_noticed_whatever_the_users_configuration(act: Any) -> None:
     """Of an option's values ssh takes the first: what somebody has said himself, in ssh_args say, holds."""
-    given = {"ssh_extra_args": "-o Port=2"}
+    given: dict[str, Any] = {"ssh_extra_args": "-o Port=2"}
     ssh = SimpleNamespace(transport="ssh", get_option=given.get, set_option=given.__setitem__)
     made = Action(Text("/etc/text"), lambda script: {"stdout": "", "stderr": ""}, check=True, diff=False)
     made._connection = ssh
     for _ in "12":
         made.run(task_vars={})
-        assert given == {"ssh_extra_args": "-o Port=2 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"}
+        assert given["ssh_extra_args"] == ("-o Port=2 -o ServerAliveInterval=15 -o ServerAliveCountMax=4")
 
 
 def test_what_is_asked_of_a_delegate_is_said_of_it(
@@ -288,3 +288,16 @@ def test_another_error_is_ansibles_own(act: Any) -> None:
 def test_rubbish_is_a_failure(act: Any) -> None:
     result, _ = act(Text("/etc/text"), through=lambda script: {"stdout": "hello", "stderr": "sudo: no"})
     assert result["failed"] and "sudo: no" in result["msg"] and result["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "checked"),
+    [({}, True), ({"ansible_ssh_host_key_checking": False}, False), ({"ansible_host_key_checking": False}, False)],
+)
+def test_only_the_inventory_switches_off_that_host_keys_are_checked(variables: dict[str, Any], checked: bool) -> None:
+    given = {"host_key_checking": False}  # from an ansible.cfg, or the environment
+    made = action.MacAction.__new__(action.MacAction)
+    made._connection = SimpleNamespace(transport="ssh", set_option=given.__setitem__)
+    made._task = SimpleNamespace(delegate_to=None)
+    made._check_host_keys(variables)
+    assert given == {"host_key_checking": checked}
