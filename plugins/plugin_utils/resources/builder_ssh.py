@@ -3,7 +3,8 @@
 
 ssh takes the first value that it finds for each keyword, and what a block does not say it takes from anybody's `Host *`:
 a baseline's algorithms, a company's ProxyJump, an owner's RequestTTY (`facts/field_reports 3, VM 6-8`). So whatever could
-keep the connection from coming about, or weaken it, is pinned. All of these keywords are known since OpenSSH 8.7; those
+keep the connection from coming about, or weaken it, is pinned. All of these keywords are known since OpenSSH 8.7 (a newer
+one that matters is compared instead, see `ssh_host`); those
 of algorithms name what both a guest of any nixpkgs and macOS's ssh offer, the stronger first.
 """
 

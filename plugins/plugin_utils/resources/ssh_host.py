@@ -69,7 +69,8 @@ class SshHost:
         yield from self._converge(answers) if self.present else self._remove(answers)
 
     def _converge(self, answers: Answers) -> Iterator[Step]:
-        in_the_way = self._refused(answers[self.effect]) or self._overridden(answers[self.effect])
+        effect = answers[self.effect]
+        in_the_way = self._refused(effect) or self._overridden(effect) or self._inherited(effect)
         if in_the_way is not None:
             yield in_the_way
             return
@@ -140,6 +141,18 @@ class SshHost:
             + f", or move it to a file that sorts after {self.file}",
         )
 
+    def _inherited(self, effect: SshConfiguration) -> Blocked | None:
+        """What our block cannot pin, because an older ssh would refuse all of it, wherever that is said."""
+        firsts = _firsts(iter(effect.settings))
+        for keyword, why in _NOT_PINNED.items():
+            if effect.effective.get(keyword, ["none"]) != ["none"] and keyword in firsts:
+                return Blocked(
+                    f"{firsts[keyword].path}, line {firsts[keyword].line}, {_shown(keyword, effect)}, holds for {self.alias}"
+                    f" as well: {why}",
+                    f"Except {self.alias} from that block, as in `Host * !{self.alias}`",
+                )
+        return None
+
     def _before_ours(self, effect: SshConfiguration) -> Iterator[Setting]:
         """The lines that apply and that ssh reads before our block, wherever that is not there yet."""
         read = any(each.path == self.path for each in effect.settings)
@@ -186,6 +199,8 @@ _SAFETY = frozenset(
         "userknownhostsfile",
     }
 )
+# Known since OpenSSH 9.2 (sshd) and 9.5 (ssh) only, and none by itself.
+_NOT_PINNED = {"channeltimeout": "ssh ends a build that says nothing for that long"}
 _COMMANDS = frozenset({"proxycommand", "remotecommand", "knownhostscommand"})  # which may hold a password
 _MOST_SHOWN = 60
 
