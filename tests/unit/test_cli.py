@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from builderfleet import cli
+from builderfleet.plugin_utils.outcome import Outcome
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,30 @@ def test_help_tells_the_exit_codes(words: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as end:
         cli.main(words)
     assert end.value.code == 0
-    assert "5 unreachable" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    codes = {each.code: [word.word for word in Outcome if word.code == each.code] for each in Outcome}
+    assert " ".join(f"{code} {', '.join(words)}" for code, words in sorted(codes.items())) in said
+
+
+def test_version_names_what_it_runs_with(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(r"builderfleet [0-9.]+ \(pyinfra [0-9.]+, ansible-core [0-9.]+, Python [0-9.]+\)\n", said)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_completion_is_a_script_of_that_shell_with_every_command(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0 and all(name in script for name in ("rollout", "doctor", "enroll", "pin"))
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here to read it")
+    assert subprocess.run([shell, "-n"], input=script, text=True, capture_output=True, check=False).stderr == ""
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("1", False), ("", True)])
