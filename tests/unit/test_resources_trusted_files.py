@@ -77,3 +77,36 @@ def test_it_is_found_and_put_right(sandbox: Sandbox) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "/var/lib/builderfleet/linux-builder/run" not in found(sandbox)
     assert "/etc/nix/nix.conf" in found(sandbox)
+
+
+FILES = ("nix.conf", "config", "machines", "ssh_config", ".plist", "x.conf")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc", "/etc/nix", "/etc/nix/nix.conf", "/etc/nix/nix.custom.conf", "/etc/nix/machines", "/etc/ssh",
+        "/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d", "/etc/ssh/ssh_config.d/x.conf", "/Library",
+        "/Library/LaunchDaemons", "/Library/LaunchDaemons/org.nixos.nix-daemon.plist",
+        "/Library/LaunchDaemons/systems.determinate.nix-daemon.plist",
+        "/Library/LaunchDaemons/org.builderfleet.linux-builder.plist", "/var/lib", "/var/root", "/var/root/.ssh",
+        "/var/root/.ssh/config", "/var/root/.config", "/var/root/.config/nix", "/var/root/.config/nix/nix.conf",
+        "/nix/var/nix/gcroots", "/nix/var/nix/gcroots/builderfleet",
+    ],
+)  # fmt: skip
+def test_each_that_is_trusted_is_looked_at(dash_sandbox: Sandbox, path: str) -> None:
+    place = dash_sandbox / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if path.endswith(FILES):
+        place.touch()
+    else:
+        place.mkdir(exist_ok=True)
+    mode = place.stat().st_mode
+    place.chmod(mode | 0o002)
+    assert path in found(dash_sandbox)
+    place.chmod(mode & ~0o022)
+    os.chown(place, 501, 20)
+    assert path in found(dash_sandbox)
+    os.chown(place, 0, 0)
+    assert path not in found(dash_sandbox)

@@ -15,13 +15,15 @@ from typing import Any
 from ..asking import Answers, Question, Replies, Request, Unknown, run
 from ..resource import Blocked, Change, Step
 from ..shell import STATE_DIRECTORY, quote
-from .builder_vm import DIRECTORY, KEYS
+from .builder_vm import DIRECTORY, KEYS, ROOTS
 
 # As globs of the shell. Of nothing below these but the state directory's: what is in there decides for us alone.
 _TRUSTED = (
     "/etc /etc/nix /etc/nix/nix.conf /etc/nix/nix.custom.conf /etc/nix/machines /etc/ssh /etc/ssh/ssh_config"
     " /etc/ssh/ssh_config.d /etc/ssh/ssh_config.d/* /Library/LaunchDaemons /Library/LaunchDaemons/org.nixos.*"
-    " /Library/LaunchDaemons/systems.determinate.* /Library/LaunchDaemons/org.builderfleet.* /var/lib"
+    " /Library/LaunchDaemons/systems.determinate.* /Library/LaunchDaemons/org.builderfleet.* /var/lib /Library"
+    " /var/root /var/root/.ssh /var/root/.ssh/config /var/root/.config /var/root/.config/nix /var/root/.config/nix/nix.conf"
+    f" /nix/var/nix/gcroots {ROOTS}"
 )
 _OTHERWISE = (STATE_DIRECTORY, DIRECTORY, KEYS)  # BuilderVm makes and mends these
 # Not root's, or writable for others than root and the group wheel, which on a Mac is root's alone.
