@@ -69,7 +69,7 @@ KINDS = [
     Kind("a foreign value that Nix does not take", f"cp -p {CUSTOM} /var/db/kept; echo 'max-jobs = foo' >> {CUSTOM}", PERSON,
          (f"{CUSTOM}, line ", "sets max-jobs to what Nix does not take"), f"mv /var/db/kept {CUSTOM}", CHANGED),
     Kind("NIX_CONFIG of the daemon", f"cp -p {PLIST} /var/db/kept; perl -0pi -e "
-         f"'s,<dict>,<dict>{ENVIRONMENT},' {PLIST}; {RELOAD}", PERSON, ("environment of its daemon (NIX_CONFIG",),
+         f"'s,<dict>,<dict>{ENVIRONMENT},' {PLIST}; {RELOAD}", PERSON, ("environment of Nix's daemon (NIX_CONFIG",),
          f"mv /var/db/kept {PLIST}; {RELOAD}"),
     Kind("host keys that are not checked", "printf 'Host *\\n  StrictHostKeyChecking no\\n  UserKnownHostsFile /dev/null\\n'"
          " > /etc/ssh/ssh_config.d/010-mine.conf", PERSON,

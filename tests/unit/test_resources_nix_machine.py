@@ -135,7 +135,22 @@ CASES = [
         sources(Source(CONF, 2, Source.END), Source(ROOTS, 1, "builders", Source.EMPTY)),
         (Person(f"{ROOTS}, line 1, which Nix reads after that, sets builders again", "builders = @/etc/nix/machines"),),
     ),
-    Case("no builders at all", WANTED, world(file(OURS), nix(builders=""), "builders =\n"), (SHOW,)),
+    Case(
+        "no builders at all",
+        WANTED,
+        world(file(OURS), nix(builders=""), "builders =\n")
+        | {NixSources(): (Source(CONF, 1, "builders", Source.EMPTY),)},
+        (SHOW,),
+    ),
+    *(
+        Case(
+            f"the environment sets builders to {value!r}",
+            WANTED,
+            world(file(OURS), nix(builders=value)),
+            (Person("the environment of Nix's daemon .NIX_CONFIG", "EnvironmentVariables in the daemon's plist"),),
+        )
+        for value in ("", "ssh://x", "@/other")
+    ),
     Case("inline with the file", WANTED, world(file(OURS), nix(builders=f"ssh://x;{INCLUDE}"))),
     Case(
         "inline with the file behind a blank, which this Nix drops",

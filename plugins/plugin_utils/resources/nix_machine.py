@@ -173,10 +173,12 @@ class NixMachine:
         ours = _ours(answers, lines)
         if machines.includes(builders, MACHINES.path, reader):
             yield from self._unfollowed(answers, ours, [each for each in lines if each != ours])
+        elif not lines:
+            yield _OF_THE_ENVIRONMENT
         elif not builders:
             yield from _SHOWN.changes(answers)
         else:
-            yield _inline(lines[-1].where if lines else "Nix's configuration")
+            yield _inline(lines[-1].where)
 
     def _unfollowed(self, answers: Answers, ours: Source | None, others: list[Source]) -> Iterator[Step]:
         """Somebody's line that one of ours hides: what its owner writes there would have no effect."""
@@ -217,6 +219,12 @@ def _ours(answers: Answers, lines: list[Source]) -> Source | None:
         if path in files and files[path].former.get("builders", "") is None
     ]
     return next((each for each in reversed(lines) if each.file in own), None)
+
+
+_OF_THE_ENVIRONMENT = Blocked(
+    f"the environment of Nix's daemon (NIX_CONFIG, or NIX_REMOTE_SYSTEMS) sets builders, which hides {MACHINES.path}",
+    f"Take it out of EnvironmentVariables in the daemon's plist, or let it say `builders = {_INCLUDE}`, and load that plist again",
+)
 
 
 def _inline(where: str) -> Blocked:
