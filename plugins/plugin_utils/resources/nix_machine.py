@@ -223,7 +223,7 @@ def _ours(answers: Answers, lines: list[Source]) -> Source | None:
 
 _OF_THE_ENVIRONMENT = Blocked(
     f"the environment of Nix's daemon (NIX_CONFIG, or NIX_REMOTE_SYSTEMS) sets builders, which hides {MACHINES.path}",
-    f"Take it out of EnvironmentVariables in the daemon's plist, or let it say `builders = {_INCLUDE}`, and load that plist again",
+    f"Take it out of EnvironmentVariables in the daemon's plist, or let it say `builders = {_INCLUDE}`, and load it again",
 )
 
 
