@@ -25,7 +25,8 @@ class BuilderState(TypedDict):
 
 class LinuxBuilder(FactBase[BuilderState | None]):
     """
-    Returns how a Mac differs from what its variables ask for, or None when that could not be told.
+    Returns how a Mac differs from what its variables ask for, or None when that could not be told, or a run would be refused
+    there: it says why.
 
     .. code:: json
 
@@ -50,6 +51,7 @@ class LinuxBuilder(FactBase[BuilderState | None]):
     def process(self, output: list[str]) -> BuilderState:
         try:
             self._session.hear("\n".join(output))
+            self._session.refuse()  # as a run is
         except SessionError as error:
             raise FactProcessError(str(error)) from error
         return BuilderState(outcome=self._session.outcome().word, steps=self._session.remark().splitlines())

@@ -95,3 +95,5 @@ def test_the_fact_says_what_would_have_to_happen(converged: SimulatedMac, pyinfr
     assert facts[converged.name]["outcome"] == "would change"
     assert "register ssh-ng://builder@builderfleet in /etc/nix/machines" in facts[converged.name]["steps"]
     pyinfra.run(converged)
+    without_sudo = pyinfra.execute([sys.executable, "-m", "pyinfra", "inventory.py", *arguments[:2]])
+    assert "Use sudo" in without_sudo.output and "would change" not in without_sudo.output, without_sudo.output

@@ -410,7 +410,7 @@ def _reasons(line: bytes, reader: Reader) -> Iterator[str]:
 def _reasons_of_machine(text: bytes, reader: Reader = ANY) -> Iterator[str]:
     """What a Nix refuses of a machine, of whatever the owner means by it: with no job (0) it is switched off."""
     fields = [b"" if field == _UNSET else field for field in words(text)[:_FIELDS]]
-    uri, _, _, jobs, speed, _, _, host_key = fields + [b""] * (_FIELDS - len(fields))
+    uri, jobs, speed, host_key = ((fields + [b""] * _FIELDS)[field] for field in (0, 3, 4, 7))
     if not uri:
         yield "there is no store in the first field"
     if reader.plain_stores and not _normal_uri(uri).isascii():
