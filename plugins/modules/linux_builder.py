@@ -76,7 +76,8 @@ options:
     description:
       - >-
         The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release
-        channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin. The default is
+        channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin, which gets
+        no fixes any more since mid-2026; builderfleet pin takes a newer one. The default is
         C(github:NixOS/nixpkgs/735a15e91bcb1b3e0883a91d3c9dfd4475d1bc54?narHash=sha256-Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D).
     type: str
   linux_builder_nixpkgs_release:

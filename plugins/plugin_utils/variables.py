@@ -118,7 +118,8 @@ VARIABLES: tuple[Variable, ...] = (
         "?narHash=sha256-Q%2Bg1Np4wyNYpylt8RFM8UprAmyRoA3q3EZj7lQV%2BZuQ%3D",
         maybe(locked_flake),
         "The nixpkgs whose darwin.linux-builder is used: a locked flake reference. Take a revision of a release "
-        "channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin.",
+        "channel, whose builder the binary cache has. The default is one of nixpkgs-25.11-darwin, which gets no fixes any "
+        "more since mid-2026; builderfleet pin takes a newer one.",
     ),
     Variable(
         "linux_builder_nixpkgs_release",

@@ -343,6 +343,8 @@ SICK = [
          "goes to a proxy command", "overrides", ("host key", *INSIDE)),
     # inside
     Sick("a full Mac", "disk", {MAC_SPACE: Space(500 * 2**30, 2**29)}, "Mac's own disk.*512MiB of 500.0GiB", "Make room"),
+    Sick("a guest that collects garbage while it builds", "disk", guest(disk=(60 * 2**30, 900 * 2**20)),
+         "900MiB of 60.0GiB are free in the guest, and with less than 1GiB", "collect-garbage"),
     Sick("a full guest", "disk", guest(disk=(60 * 2**30, 100 * 2**20)), "100MiB of 60.0GiB are free", "collect-garbage"),
     Sick("a Mac behind", "clock", {Clock(): NOW - 300}, "this Mac's clock is 300 s behind the controller's", "sntp"),
     Sick("a Mac ahead", "clock", {Clock(): NOW + 7200}, "7200 s ahead of", "sntp"),

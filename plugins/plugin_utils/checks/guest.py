@@ -16,9 +16,9 @@ from ..resources.builder_vm import DISK
 from .examination import Examination
 
 LEAST_ON_MAC = 2**30
-# The guest collects garbage while it builds, when less than a GiB is free (facts/linux_builder §1.2): what is free beyond
-# half of that, it gets by itself.
-LEAST_IN_GUEST = 2**29
+# With less the guest collects garbage while it builds (facts/linux_builder §1.2), which may take away what that very build
+# needs (`facts/field_reports VM 20`).
+LEAST_IN_GUEST = 2**30
 
 MOST_SECONDS_OFF = 120
 """Beyond that, certificates begin to be "not yet valid" (`facts/drift D24`)."""
@@ -118,7 +118,7 @@ def disk(examination: Examination) -> Finding:
     if free < LEAST_IN_GUEST:
         return broken(
             "disk",
-            f"the guest's disk is nearly full: {seen}",
+            f"the guest's disk is nearly full: {seen}, and with less than 1GiB it collects garbage in the middle of builds",
             f"`sudo ssh {examination.builder.vm.alias} nix-collect-garbage` on that Mac makes room. If it is too small:"
             f" raise linux_builder_disk, remove {DISK.path} there, and run the rollout: it makes a new one",
         )
