@@ -6,6 +6,8 @@ from __future__ import annotations
 import pytest
 from builderfleet.plugin_utils.ledger import BACKUPS, LEDGER, LEDGER_WAS_GONE, STATE, Ledger
 from builderfleet.plugin_utils.questions.names import Names
+from builderfleet.plugin_utils.resource import Blocked
+from builderfleet.plugin_utils.resources.builder_vm import NoStateDirectory
 from builderfleet.plugin_utils.resources.memory import Memory
 from builderfleet.plugin_utils.resources.nix_machine import MACHINES, NixMachine
 from builderfleet.plugin_utils.resources.ssh_host import SSH_CONFIG
@@ -39,6 +41,13 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_it_says(case: Case) -> None:
     case.check()
+
+
+def test_a_dry_run_knows_that_what_is_not_known_stays() -> None:
+    (change,) = Case("", WANTED, {**THERE, MACHINES: file(MINE + OURS)}).changes()
+    end = NoStateDirectory((WANTED.uri, WANTED.alias))
+    *_removal, blocked = Case("", end, {**THERE, **dict(change.leaves)}).steps()
+    assert isinstance(blocked, Blocked) and "was gone once" in blocked.summary
 
 
 def test_what_was_there_before_comes_back_all_the_same(dash_sandbox: Sandbox) -> None:

@@ -26,7 +26,7 @@ from builderfleet.plugin_utils.questions.nix import (
 from builderfleet.plugin_utils.resource import Change
 from builderfleet.plugin_utils.resources import nix_setting
 from builderfleet.plugin_utils.resources.nix_daemon import NixDaemon
-from builderfleet.plugin_utils.resources.nix_installation import plist_of
+from builderfleet.plugin_utils.resources.nix_installation import STORE_JOBS, plist_of
 from builderfleet.plugin_utils.resources.nix_setting import NIX_CONF, RESTART_DUE, NixSetting
 
 from tests.unit.answers import NOW, THERE, Case, Person, World, file, loaded, nix
@@ -70,6 +70,9 @@ CASES = [
     Case("no plist", DAEMON, SILENT | {plist_of(UPSTREAM): NOTHING}, (Person("has no job.*are gone", "Repair this Nix"),)),
     Case("switched off by its user", DAEMON, SILENT | OFF, (Person("switched off in this Mac's login items", "'sh'.*MDM"),)),
     Case("switched off, until the next boot", DAEMON, GOOD | OFF, (Person("login items", "System Settings"),)),
+    Case("the job that mounts the store is switched off", DAEMON,
+         GOOD | {plist_of(STORE_JOBS[0]): THERE, LoginItemsOff(): frozenset({f"file://{plist_of(STORE_JOBS[0]).path}"})},
+         (Person(f"{STORE_JOBS[0]}, which mounts Nix's store at boot, is switched off", f"rule for the label {STORE_JOBS[0]}"),)),
     Case("a file is newer", DAEMON, GOOD | changed("/etc/nix/nix.conf", NOW - 500),
          (f"restart {UPSTREAM}, which was started before /etc/nix/nix.conf was changed last",)),
     Case("a file is gone since", DAEMON,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import plistlib
 from typing import Any
 
@@ -71,6 +72,20 @@ def only(name: str) -> Change:
 
 def test_what_else_is_in_the_file_stays() -> None:
     assert plistlib.loads(carried(only("asked for").script)[PATH]) == plistlib.loads(SET.encode())
+
+
+def test_a_proxy_of_the_owners_comes_back_though_the_file_was_edited_since() -> None:
+    mine, ours = definition(https_proxy="http://mine"), definition(http_proxy=URL, https_proxy=URL)
+    (given,) = Case("", PROXY, world(mine)).changes()
+    former = json.loads(carried(given.script)[LEDGER.path])["files"][PATH]["former"]
+    assert former == {PART: json.dumps({"https_proxy": "http://mine"})}
+    edited = ours.replace("RunAtLoad", "KeepAlive")
+    (taken,) = Case(
+        "", NONE, world(edited) | {LEDGER: ledger_of(remembered(PATH, mine, ours, former=former))}
+    ).changes()
+    assert plistlib.loads(carried(taken.script)[PATH])["EnvironmentVariables"] == CERTIFICATES | {
+        "https_proxy": "http://mine"
+    }
 
 
 def test_what_the_proxy_holds_is_not_shown() -> None:

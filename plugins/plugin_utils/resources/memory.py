@@ -49,7 +49,7 @@ class Memory:
         return "ledger"
 
     def questions(self) -> Iterator[Question[Any]]:
-        yield from (LEDGER, PARENT, STATE, MACHINES, SSH_CONFIG, Names(BACKUPS))
+        yield from (LEDGER, PARENT, STATE, MACHINES, SSH_CONFIG, Names(BACKUPS), Names(STATE_DIRECTORY))
 
     def changes(self, answers: Answers) -> Iterator[Step]:
         found = answers[LEDGER]  # what is not known is not damaged
@@ -68,6 +68,10 @@ class Memory:
             yield Change(
                 f"write {LEDGER.path} again, which was gone: what was there before, {told}",
                 f"{directories(answers)}{backups}: > {STATE_DIRECTORY}/{LEDGER_WAS_GONE}\n{written(answers, book)}",
+                leaves=(
+                    (LEDGER, Found(Kind.FILE, 0o600, 0, 0, book.dump())),
+                    (Names(STATE_DIRECTORY), answers[Names(STATE_DIRECTORY)] | {LEDGER_WAS_GONE}),
+                ),
             )
 
     def _again(self, answers: Answers) -> Iterator[tuple[str, tuple[Entry, str]]]:

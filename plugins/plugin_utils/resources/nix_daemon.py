@@ -19,7 +19,7 @@ from ..questions.launchd import LaunchdJob
 from ..questions.login_items import LoginItemsOff
 from ..questions.nix import DAEMONS, NixConfiguration, NixDaemonReply, NixDaemonStart, NixSources, NixVersion, Source
 from ..resource import INTERNAL, Blocked, Change, Step
-from .nix_installation import plist_of
+from .nix_installation import STORE_JOBS, plist_of
 from .nix_setting import ANSWERS, NIX_CONF, RESTART_DAEMON, RESTART_DUE, NixSetting
 
 DETERMINATE = DAEMONS[0]
@@ -67,7 +67,7 @@ class NixDaemon:
             RESTART_DUE,
         )
         yield from map(LaunchdJob, DAEMONS)
-        yield from map(plist_of, DAEMONS)
+        yield from map(plist_of, (*DAEMONS, *STORE_JOBS))
         for setting in self.after:
             yield from setting.questions()
 
@@ -82,6 +82,10 @@ class NixDaemon:
             )
         elif is_off(answers, plist_of(label).path):
             yield Blocked(f"{label} is switched off in this Mac's login items", remedy(label))
+        elif store := next((each for each in STORE_JOBS if _is_switched_off(answers, each)), ""):
+            yield Blocked(
+                f"{store}, which mounts Nix's store at boot, is switched off in this Mac's login items", remedy(store)
+            )
         else:
             yield from self._running(answers, label)
 
@@ -106,6 +110,10 @@ class NixDaemon:
 
     def _is_restarted(self, answers: Answers) -> bool:
         return any(isinstance(step, Change) for setting in self.after for step in setting.changes(answers))
+
+
+def _is_switched_off(answers: Answers, label: str) -> bool:
+    return not answers[plist_of(label)].absent and is_off(answers, plist_of(label).path)
 
 
 def label_of(answers: Answers) -> str | None:

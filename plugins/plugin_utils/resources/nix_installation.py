@@ -41,7 +41,7 @@ _JOBS = (
     "systems.determinate.nix-store",
     "systems.lix.nix-installer.nix-hook",
 )
-_STORE_JOBS = ("org.nixos.darwin-store", "systems.determinate.nix-store")
+STORE_JOBS = ("org.nixos.darwin-store", "systems.determinate.nix-store")
 _ACTIVATION = LaunchdJob("org.nixos.activate-system")
 SYNTHETIC, FSTAB = File("/etc/synthetic.conf"), File("/etc/fstab")
 
@@ -308,7 +308,7 @@ def _out_of_reach(found: Flavour, answers: Answers) -> Blocked:
 
 def _mount(answers: Answers) -> str:
     """How the volume comes to its place, by whose job that is."""
-    label = next((each for each in _STORE_JOBS if not answers[plist_of(each)].absent), "")
+    label = next((each for each in STORE_JOBS if not answers[plist_of(each)].absent), "")
     if label:
         return f"`sudo launchctl kickstart -k system/{label}` on that Mac mounts it: its log says why it does not"
     if not answers[_DETERMINATE].absent:

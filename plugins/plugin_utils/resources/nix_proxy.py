@@ -7,6 +7,7 @@ file is, and comes back byte for byte.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,9 @@ class NixProxy:
         summary = f"give {label} the proxy, which ends the builds that run in it"
         if definition.get(_ENVIRONMENT) != environment:
             data = plist.dump({**definition, _ENVIRONMENT: environment})
-            script = edited(answers, file, data, check=_LINT, former={PART: None})
+            theirs = {name: each for name in NAMES if (each := _environment(definition).get(name))}
+            former = json.dumps(theirs) if theirs else None  # of several edits the ledger keeps what the first replaced
+            script = edited(answers, file, data, check=_LINT, former={PART: former})
             shown = (diff(file.path, answers[file], answers[file].with_content(data)),)
             yield Change(summary, script + _again(label), shown, limit=300)
         elif job is not None and any(job.environment.get(name) != self.url for name in NAMES):
@@ -80,7 +83,9 @@ class NixProxy:
             if file.path not in ledger(answers).files:
                 continue
             ours = each == label and not answers[file].absent
-            environment = {name: value for name, value in _environment(definition).items() if name not in NAMES}
+            theirs = json.loads(ledger(answers).files[file.path].former.get(PART) or "{}")
+            others = {name: value for name, value in _environment(definition).items() if name not in NAMES}
+            environment = {**others, **theirs}
             without = {name: value for name, value in definition.items() if name != _ENVIRONMENT}
             data = plist.dump({**without, _ENVIRONMENT: environment} if environment else without) if ours else b""
             yield Change(
