@@ -234,7 +234,7 @@ builders = @/etc/nix/machines
 builders-use-substitutes = true
 keep-outputs = false
 netrc-file = /etc/nix/netrc
-system-features =
+trusted-users =
 """
 NEW_NIX = f'[ "$3 $4" = "config show" ] || exit 64\ncat <<X\n{SHOWN}X'
 OLD_NIX = f'if [ "$3" = config ]; then echo "config is not a command" >&2; exit 1; fi\ncat <<X\n{SHOWN}X'
@@ -247,7 +247,7 @@ def test_only_the_settings_that_are_needed_leave_the_mac(sandbox: Sandbox, nix: 
     probe = probe_of(questions)
     done = sandbox.run(shell.wrap(probe.script("token")))
     transcript = Transcript.parse(done.stdout, "token")
-    needed = {"builders": "@/etc/nix/machines", "builders-use-substitutes": "true", "system-features": ""}
+    needed = {"builders": "@/etc/nix/machines", "builders-use-substitutes": "true", "trusted-users": ""}
     assert [probe.answers(transcript)[each].settings for each in questions] == [
         needed,
         needed | {"keep-outputs": "false"},

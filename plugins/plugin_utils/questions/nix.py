@@ -44,10 +44,7 @@ SETTINGS = (
     "allowed-users",
     "builders",
     "builders-use-substitutes",
-    "experimental-features",
     "extra-platforms",
-    "max-jobs",
-    "system-features",
     "trusted-users",
 )
 

@@ -157,6 +157,15 @@ class NixSetting:
         if blocked is not None:
             yield blocked
             return
+        if (
+            configuration.error
+            and nix_conf.value(now, self.setting) is None
+            and _without_broken(now, self.setting) == now
+        ):
+            yield self._no_effect(
+                file, configuration
+            )  # whatever it is, it is none of ours, and an edit would not mend it
+            return
         data = nix_conf.with_setting(_without_broken(now, self.setting), self.setting, wanted)
         if data != now:
             yield self._edit(answers, file, data)
