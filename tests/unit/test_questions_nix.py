@@ -111,9 +111,11 @@ def test_all_of_the_daemons_environment_counts_that_says_what_is_in_effect(sandb
         "printf '\\tenvironment = {\\n\\t\\tNIX_CONFIG => builders = ssh://a x\\n\\t\\tNIX_REMOTE_SYSTEMS => /other file\\n'\n"
         "printf '\\t\\tOTHER => SECRET\\n\\t}\\n'",
     )
-    sandbox.double(f"{NIX}/nix", 'echo "$NIX_CONFIG"; echo "max-jobs = $NIX_REMOTE_SYSTEMS $OTHER"; echo "cores = 1"')
+    sandbox.double(
+        f"{NIX}/nix", 'echo "$NIX_CONFIG"; echo "extra-platforms = $NIX_REMOTE_SYSTEMS $OTHER"; echo "cores = 1"'
+    )
     found = ask(sandbox, NixConfiguration())
-    assert (found.settings, found.error) == ({"builders": "ssh://a x", "max-jobs": "/other file"}, "")
+    assert (found.settings, found.error) == ({"builders": "ssh://a x", "extra-platforms": "/other file"}, "")
 
 
 @pytest.mark.parametrize("place", ["nix", "../libexec/nix/build-remote"])
