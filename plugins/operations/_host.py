@@ -237,7 +237,9 @@ def _carry(host: Host, session: Session, script: str, limit: int) -> None:
     try:
         session.hear(output.stdout, output.stderr)
     except SessionError as error:
-        if isinstance(error.__cause__, TranscriptError) and _lost(host):
+        if not isinstance(error.__cause__, TranscriptError):
+            raise  # the script ran: a sudo of its own may have said the same
+        if _lost(host):
             raise SessionError("the connection was lost", Outcome.UNREACHABLE) from error
         if refused := sudo_refused(output.stderr, ASK_PASSWORD):
             raise SessionError(refused) from error

@@ -31,7 +31,7 @@ SUDO_SAYS: Mapping[str, tuple[str, ...]] = {
     _WRONG: ("Sorry, try again.\nsudo: no password was provided\nsudo: 1 incorrect password attempt",),
     _NONE: ("sudo: a password is required", "sudo: no password was provided"),
 }
-"""What sudo (1.9.13 and 1.9.17; the same in macOS's 1.9.13) says to whom it does not let, by what that means."""
+"""What Debian 12's sudo (1.9.13) says, by what that means; of macOS's, which is of the same line, it is inferred."""
 
 
 def sudo_refused(errors: str, option: str) -> str:

@@ -82,6 +82,24 @@ def test_what_others_wrote_meanwhile_stays(mac_with_nix: SimulatedMac, door: Fro
     mac.stop()
 
 
+def test_with_a_ledger_that_is_gone_what_can_be_told_goes_and_the_rest_is_said(
+    lab: Lab, door: FrontEnd, converged_disk: str
+) -> None:
+    mac = lab.start("forgotten")
+    mac.restore(converged_disk)
+    mac.run("echo theirs > /var/lib/builderfleet/backups/sshd.kept; rm /var/lib/builderfleet/ledger.json")
+    dry, run = (door.run(mac, dry=dry, **NIX_ALONE) for dry in (True, False))
+    for each in (dry, run):
+        assert (each.outcome, each.code) == ("needs a person", 4), each.output
+        assert "ledger.json was gone once" in each.output and "put back what is missed" in each.output
+    assert "builderfleet" not in mac.run("cat /etc/nix/machines 2>/dev/null || :").stdout
+    assert mac.job("org.builderfleet.linux-builder") is None
+    assert mac.read("/var/lib/builderfleet/backups/sshd.kept") == b"theirs\n"
+    mac.run("rm -r /var/lib/builderfleet")
+    assert door.run(mac, **NIX_ALONE).outcome == "converged"
+    mac.stop()
+
+
 def test_everything_goes_when_it_is_said_in_so_many_words(lab: Lab, door: FrontEnd, alike: Alike) -> None:
     mac = lab.start("all-gone")
     before = mac.snapshot()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.simulated_mac import Lab, SimulatedMac
 
-from .harness import REPOSITORY, Ansible, Run, read_run, writes_since
+from .harness import REPOSITORY, Ansible, FrontEnd, Run, read_run, writes_since
 
 MACHINES = "/etc/nix/machines"
 LABEL = "org.builderfleet.linux-builder"
@@ -356,3 +356,22 @@ def test_the_installed_collection_rolls_out(lab: Lab, ansible: Ansible, converge
     run = read_run(done.returncode, done.stdout)
     assert (run.outcome, run.code) == ("changed", 0) and REGISTER in run.changes, done.stdout + done.stderr
     mac.stop()
+
+
+@pytest.mark.parametrize("known", ["", "another"], ids=["unknown", "changed"])
+def test_no_key_is_taken_unseen_whatever_the_environment_says(
+    converged: SimulatedMac, door: FrontEnd, tmp_path: Path, known: str
+) -> None:
+    """As half the world has it for other machines: only the inventory itself can be looser."""
+    hosts, key = tmp_path / "known_hosts", tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    another = " ".join(key.with_suffix(".pub").read_text().split()[:2])
+    hosts.write_text(f"{converged.address} {another}\n" if known else "")
+    before, commands = hosts.read_text(), len(converged.commands())
+    door.write_inventory([converged])
+    inventory = door.inventory.read_text()
+    door.inventory.write_text(inventory.replace(str(converged.machine / "known_hosts"), str(hosts)))
+    run = door.execute(door.command(dry=True), environment={"ANSIBLE_HOST_KEY_CHECKING": "False"})
+    assert (run.outcome, run.code) == ("failed", 1), run.output
+    assert ("not the host key that is known" if known else "none is taken unseen") in run.output, run.output
+    assert len(converged.commands()) == commands and hosts.read_text() == before

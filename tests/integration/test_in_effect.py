@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-""" "Converged" is a promise that Nix would build there: what keeps it from doing so is seen, though every file of ours is right.
+"""That "converged" is a promise that Nix would build there: what keeps it from doing so is seen, though our files are right.
 
 Each kind is done to a Mac with a working builder, looked at through one front end and run through the other, in turn; mended, the
 Mac is converged again.

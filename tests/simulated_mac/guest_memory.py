@@ -34,6 +34,8 @@ def keep(mac: SimulatedMac) -> bool:
     """Write down the memory of a Mac's guest, which stands still from then on. False where there is not one that is up."""
     running = _running(mac)
     if len(running) != 1:
+        for other in running.values():
+            other.close()
         return False
     ((control, connection),) = running.items()
     _obey(control.with_suffix(".serial"), "freeze", "frozen")

@@ -97,6 +97,14 @@ def test_whom_sudo_does_not_let_is_told_so_and_what_to_do(said: str, means: str)
         _host._carry(Wire("", alive=True, errors=said), own, "", 1)  # type: ignore[arg-type]
 
 
+def test_what_a_sudo_of_the_script_itself_says_is_not_blamed_on_the_sessions() -> None:
+    own = asked("/first")
+    own.apply(Change("prove it", ""))
+    text = printed({("0", "kind"): ABSENT, ("script", "status"): b"1"}, own._token)
+    with pytest.raises(SessionError, match=r"^prove it: it failed\nsudo: a password is required$"):
+        _host._carry(Wire(text, alive=True, errors="sudo: a password is required"), own, "", 1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("text", ["", "half of a transcr"])
 def test_a_connection_that_ends_in_a_script_is_unreachable_whatever_was_printed(text: str) -> None:
     own = asked("/first")

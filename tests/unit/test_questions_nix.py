@@ -130,6 +130,17 @@ def test_the_build_hook_is_asked_what_it_reads(sandbox: Sandbox, place: str) -> 
     assert ask(sandbox, NixBuildHook()) == ""
 
 
+def test_a_hook_of_lix_is_not_started(sandbox: Sandbox) -> None:
+    sandbox.double(f"{NIX}/nix", '[ "$1" = --version ] && { echo "nix (Lix, like Nix) 2.95.3"; exit; }; sleep 60')
+    assert ask(sandbox, NixBuildHook()) == ""
+
+
+def test_a_value_that_nix_does_not_take_is_not_told() -> None:
+    errors = b"warning: x\nerror: setting 'cores' has invalid value 'SECRET'\nTry 'nix --help' for more information.\n"
+    reply = {"output": b"", "errors": errors, "status": b"1"}
+    assert NixConfiguration().answer(Replies((reply,))).error == "error: setting 'cores' has invalid value"
+
+
 def test_where_there_is_no_nix_no_hook_reads_anything(sandbox: Sandbox) -> None:
     assert ask(sandbox, NixBuildHook()) == ""
 

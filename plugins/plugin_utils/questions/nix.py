@@ -127,7 +127,8 @@ class NixConfiguration:
 def _complaint(errors: str) -> str:
     """The line that says what is wrong: warnings stand before it, and how to get help after it."""
     said = [line.strip() for line in errors.splitlines() if line.strip()]
-    return next((line for line in said if line.startswith("error:")), said[-1] if said else "no word")
+    line = next((line for line in said if line.startswith("error:")), said[-1] if said else "no word")
+    return re.sub(r"(invalid value) '.*'", r"\1", line)  # the value is somebody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +194,13 @@ def _source(line: str) -> Source:
 
 # It is Nix itself under another name, which old ones have a link for; there the name of a wrapper would not do. It reads the
 # machines once it has heard its parent's settings, none here, and ends when nobody asks it for anything. A dummy store is
-# opened without a trace.
+# opened without a trace. Lix is left out: from 2.94 on its hook is spoken to in another way, and might wait for ever.
 _READ_MACHINES = f"""
 {FIND}
 hook=$N/../libexec/nix/build-remote
 [ -x "$hook" ] || hook=$N/nix
 [ -x "$hook" ] || exit 0
+case $("$N/nix" --version 2>/dev/null) in *"(Lix"*) exit 0 ;; esac
 printf "\\0\\0\\0\\0\\0\\0\\0\\0" |
 NIX_REMOTE=dummy:// /usr/bin/perl -e 'exec {{ shift }} "build-remote", "0"' "$hook"
 """
@@ -208,7 +210,8 @@ NIX_REMOTE=dummy:// /usr/bin/perl -e 'exec {{ shift }} "build-remote", "0"' "$ho
 class NixBuildHook:
     """What Nix's build hook, which is what sends builds elsewhere, says when it reads which machines there are.
 
-    Empty: it reads them all (or there is no Nix). Otherwise its error: it knows no machine at all, because of one line.
+    Empty: it reads them all, or it was not asked (no Nix, or Lix). Otherwise its error: it knows no machine at all, because of
+    one line.
     """
 
     def __str__(self) -> str:

@@ -407,9 +407,8 @@ wait "$vm"
             )
 
     def _remove(self, answers: Answers) -> Iterator[Step]:
-        if (
-            answers[LaunchdJob(self.label)].job is not None and not self.whole
-        ):  # the whole builder has unloaded it by then
+        # The whole builder has unloaded it by then.
+        if not self.whole and answers[LaunchdJob(self.label)].job is not None:
             yield Blocked(
                 f"the builder VM is {self.label}'s, which is loaded: without its disk whatever runs in it is lost",
                 "Take back what runs it first: the whole builder with linux_builder_state: absent, or that launchd_daemon",

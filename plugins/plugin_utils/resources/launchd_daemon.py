@@ -227,17 +227,17 @@ class LaunchdDaemon:
                 f"{self.label} is a job of macOS's own, loaded from {job.path}",
                 "Choose a label of your own",
             )
-        elif self.present and self._elsewhere(job):
+        elif job is not None and self.present and self._elsewhere(job):
             yield Refused(
                 "label",
-                f"{self.label} is somebody else's job, loaded from {job.path if job else ''}",
+                f"{self.label} is somebody else's job, loaded from {job.path}",
                 "Choose a label of your own, or have its owner take that job away",
             )
 
-    def _elsewhere(self, job: launchctl.Job | None) -> bool:
+    def _elsewhere(self, job: launchctl.Job) -> bool:
         """Whether a job of this label is of another file than ours, which launchd does not name after the label."""
-        elsewhere = job is not None and job.path not in (None, "", self.path) and FINGERPRINT not in job.environment
-        return elsewhere and not self.of_builder
+        of_ours = job.path in (None, "", self.path) or FINGERPRINT in job.environment
+        return not (of_ours or self.of_builder)
 
     def questions(self) -> Iterator[Question[Any]]:
         yield from (File(self.path), LEDGER, PARENT)
@@ -376,7 +376,7 @@ class LaunchdDaemon:
         )
 
     def _remove(self, found: Found, loaded: Loaded, answers: Answers) -> Iterator[Step]:
-        theirs = self._elsewhere(loaded.job)  # which is not ours to unload
+        theirs = loaded.job is not None and self._elsewhere(loaded.job)  # which is not ours to unload
         log = answers[Metadata(self.log)] if self.log else NOTHING
         remembers = self._file.remembers(answers)
         is_gone = (loaded.job is None or theirs) and found.absent and log.absent

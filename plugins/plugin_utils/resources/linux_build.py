@@ -67,7 +67,8 @@ SEEN: Mapping[str, Mapping[str, str]] = {
     NOISE[1]: dict.fromkeys(("2.8.0", "2.26.3", "2.34.8"), "warning: unknown experimental feature 'frobnicate'"),
 }
 
-_FUNCTIONS = r"""
+_FUNCTIONS = (
+    r"""
 FIND
 [ -x "$N/nix-build" ] || fail "this Mac has no Nix that could build: $N/nix-build is not there"
 
@@ -140,9 +141,7 @@ prove() {
   [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/BUILDING.*/\1/p" "$folder/errors")
   printf '%s\t%s\t%s\t%s\t%s\n' "${said%, *}" "$2" "$builder" "$3" "$ordinary" >> "$folder/rows"
 }
-"""
-_FUNCTIONS = (
-    _FUNCTIONS.replace("FIND", FIND)
+""".replace("FIND", FIND)
     .replace("NOISE", " ".join(f"-e {quote(each)}" for each in NOISE))
     .replace("CANNOT_BUILD", CANNOT_BUILD)
     .replace("BUILDING", BUILDING)

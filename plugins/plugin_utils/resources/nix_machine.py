@@ -144,7 +144,7 @@ class NixMachine:
     def _unread(self, answers: Answers, now: bytes, data: bytes) -> Iterator[Blocked]:
         """Lines of others because of which the Mac's own Nix, as its build hook says, has no builder at all.
 
-        Lix' hook is not asked: it is spoken to in another way from 2.94 on. Without Nix nobody reads the file yet.
+        Lix' hook is not asked: what is known of its parser has to do. Without Nix nobody reads the file yet.
         """
         version, said = answers[NixVersion()], answers[NixBuildHook()]
         reader = machines.Reader.of(version)

@@ -157,16 +157,12 @@ class NixSetting:
         if blocked is not None:
             yield blocked
             return
-        if (
-            configuration.error
-            and nix_conf.value(now, self.setting) is None
-            and _without_broken(now, self.setting) == now
-        ):
-            yield self._no_effect(
-                file, configuration
-            )  # whatever it is, it is none of ours, and an edit would not mend it
+        sound = _without_broken(now, self.setting)
+        if configuration.error and sound == now and nix_conf.value(now, self.setting) is None:
+            # Whatever it is, it is none of ours, and an edit would not mend it.
+            yield self._no_effect(file, configuration)
             return
-        data = nix_conf.with_setting(_without_broken(now, self.setting), self.setting, wanted)
+        data = nix_conf.with_setting(sound, self.setting, wanted)
         if data != now:
             yield self._edit(answers, file, data)
         elif configuration.installed:

@@ -145,10 +145,11 @@ class SshHost:
         """What our block cannot pin, because an older ssh would refuse all of it, wherever that is said."""
         firsts = _firsts(iter(effect.settings))
         for keyword, why in _NOT_PINNED.items():
-            if effect.effective.get(keyword, ["none"]) != ["none"] and keyword in firsts:
+            if effect.effective.get(keyword, ["none"]) != ["none"]:
+                said = firsts.get(keyword)
+                where = f"{said.path}, line {said.line}" if said else "a line that ssh does not name"
                 return Blocked(
-                    f"{firsts[keyword].path}, line {firsts[keyword].line}, {_shown(keyword, effect)}, holds for {self.alias}"
-                    f" as well: {why}",
+                    f"{where}, {_shown(keyword, effect)}, holds for {self.alias} as well: {why}",
                     f"Except {self.alias} from that block, as in `Host * !{self.alias}`",
                 )
         return None
@@ -199,7 +200,7 @@ _SAFETY = frozenset(
         "userknownhostsfile",
     }
 )
-# Known since OpenSSH 9.2 (sshd) and 9.5 (ssh) only, and none by itself.
+# OpenSSH 9.2 refuses it as unknown, and 10.6 has it, as `none` where nobody says otherwise.
 _NOT_PINNED = {"channeltimeout": "ssh ends a build that says nothing for that long"}
 _COMMANDS = frozenset({"proxycommand", "remotecommand", "knownhostscommand"})  # which may hold a password
 _MOST_SHOWN = 60
