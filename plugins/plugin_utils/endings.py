@@ -119,11 +119,14 @@ def endings(disk: str) -> tuple[Ending, ...]:
     )
 
 
-def last_start(lines: Iterable[str]) -> list[str]:
-    """What a log's lines say since the VM started last."""
-    said: list[str] = []
+def starts(lines: Iterable[str]) -> list[list[str]]:
+    """What a log's lines say of each start of the VM, the last one last; never empty."""
+    said: list[list[str]] = [[]]
     for line in lines:
-        said = [] if line.startswith(STARTS) else [*said, line]
+        if line.startswith(STARTS):
+            said.append([])
+        else:
+            said[-1].append(line)
     return said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import login_items
 from ..asking import Question
-from ..endings import Ending, known, last_start
+from ..endings import Ending, known, starts
 from ..finding import Finding, broken, fine
 from ..formats.launchctl import Job
 from ..questions.file import Kind, Metadata
@@ -77,7 +77,9 @@ def _vm_steps(examination: Examination) -> list[Change | Blocked]:
 
 def _crash(examination: Examination, job: Job) -> Finding:
     wanted = examination.builder.job
-    ending, said = _said(examination)
+    ending, said = _said(
+        examination, back=2
+    )  # launchd starts it again and again: the last start may not have ended yet
     cause = [f"{wanted.label} does not keep running: {ended(job)}"]
     if ending:
         return broken("job", "\n".join([f"{cause[0]}: {_cause(ending)}", *said]), ending.remedy)
@@ -85,11 +87,14 @@ def _crash(examination: Examination, job: Job) -> Finding:
     return broken("job", "\n".join(cause + said), known or f"See {wanted.log} on that Mac")
 
 
-def _said(examination: Examination) -> tuple[Ending | None, list[str]]:
-    """What the VM's log says since its last start: the known text in it, and its end, marked as others' words."""
-    log = examination.builder.job.log
-    lines = last_start(examination.answers[LogTail(log)])
-    ending = known(examination.builder.job.endings, lines)
+def _said(examination: Examination, back: int = 1) -> tuple[Ending | None, list[str]]:
+    """What the VM's log says of the last of its starts that says why it ended, among that many; else, of the last that says
+    anything: the known text in it, and its end, marked as others' words.
+    """
+    log, table = examination.builder.job.log, examination.builder.job.endings
+    told = [each for each in starts(examination.answers[LogTail(log)])[-back:] if each]
+    lines = next((each for each in reversed(told) if known(table, each)), told[-1] if told else [])
+    ending = known(table, lines)
     whose = f"{log} ends with (the words of QEMU and of the guest):"
     return ending, [whose, *(f"  {line}" for line in lines[-_SHOWN:])] if lines else []
 

@@ -20,7 +20,8 @@ from ..questions.mac import Mac
 from ..questions.nix import FIND, NixConfiguration
 from ..readers import linux_systems, maybe, reads, store_uri
 from ..resource import Change, Step
-from ..shell import PROOF_FILE, here, quote
+from ..shell import PROOF_FILE, STATE_DIRECTORY, here, quote
+from .nix_setting import RESTART_DUE
 
 PROOF = File(PROOF_FILE)
 
@@ -93,7 +94,7 @@ once_more() {
 build() {
   user=$1 system=$2 otherwise=$3; shift 3
   chown "$user" "$folder/home"
-  built=$(attempt "$@") || built=$(once_more "$@") || { heard; fail "$otherwise: see above"; }
+  built=$(attempt "$@") || built=$(once_more "$@") || { heard; : > "$due"; fail "$otherwise: see above"; }
   said=$(cat "$built")
   case $said in
     "Linux "*" for $system, $stamp.$user") ;;
@@ -132,10 +133,12 @@ member() {
 
 # prove URI SYSTEM WORD: a row of what was proved; without a URI any builder will do
 prove() {
-  means="no Linux build for $2 comes through" builder=$1
+  means="no Linux build for $2 comes through" builder=$1 due=/dev/null
   if [ -n "$1" ]; then
     forced "$1" "$2"
-    means="$means as $ordinary asks for it, though $1 builds when root asks it alone"
+    # Of a file that was changed in the moment of the daemon's start nobody can tell which of its texts the daemon holds.
+    [ ! -d STATE_DIRECTORY ] || due=RESTART_DUE
+    means="$means as $ordinary asks for it, though $1 builds when root asks it alone; the next run restarts Nix's daemon"
   fi
   if [ "$ordinary" != root ] || [ -z "$1" ]; then build "$ordinary" "$2" "$means"; fi
   [ -n "$builder" ] || builder=$(/usr/bin/sed -n "s/BUILDING.*/\1/p" "$folder/errors")
@@ -143,6 +146,8 @@ prove() {
 }
 """.replace("FIND", FIND)
     .replace("NOISE", " ".join(f"-e {quote(each)}" for each in NOISE))
+    .replace("RESTART_DUE", RESTART_DUE.path)
+    .replace("STATE_DIRECTORY", STATE_DIRECTORY)
     .replace("CANNOT_BUILD", CANNOT_BUILD)
     .replace("BUILDING", BUILDING)
 )
